@@ -140,7 +140,7 @@ func Decide(rules *Rules, in *Inputs) Decision {
 		if rule.Basis == core.NoBasis || !rule.Categories.Has(category) {
 			continue
 		}
-		granted, objected := in.word(bit)
+		granted, objected := Standing(in.Subjects, bit, in.Time)
 		switch rule.Basis {
 		case core.Consent:
 			if objected {
@@ -199,15 +199,16 @@ func Decide(rules *Rules, in *Inputs) Decision {
 	return d
 }
 
-// word is what the identities of the event say of a purpose, the strictest first.
-func (in *Inputs) word(bit core.Purpose) (granted, objected bool) {
-	for _, s := range in.Subjects {
+// Standing is what the identities of one person say of a purpose at t, the strictest first: granted when some identity
+// granted it and none denied it.
+func Standing(subjects []Subject, bit core.Purpose, t int64) (granted, objected bool) {
+	for _, s := range subjects {
 		state, ok := s[bit]
 		if !ok {
 			continue
 		}
-		granted = granted || state.granted(in.Time)
-		objected = objected || state.objected(in.Time)
+		granted = granted || state.granted(t)
+		objected = objected || state.objected(t)
 	}
 	return granted && !objected, objected
 }

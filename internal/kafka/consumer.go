@@ -46,6 +46,8 @@ type Assignment struct {
 	Partition int
 	// Committed is the group's offset to go on from; FirstOffset if it never committed one.
 	Committed int64
+	// Note is what was written with that commit.
+	Note string
 }
 
 // Handler is what a member does with its partitions. For each generation of the group the calls are: Assigned; then
@@ -161,6 +163,12 @@ func (c *Consumer) generation(parent, over context.Context, gen *kafkago.Generat
 		}
 		partitions[i] = a.ID
 	}
+	if err := c.readNotes(ctx, assigned); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return fmt.Errorf("assign partitions: %w", err)
+	}
 	if ctx.Err() != nil {
 		return nil
 	}
@@ -227,18 +235,19 @@ type Claim struct {
 
 // Commit stores the offset that the group goes on from: the one after the last record that is safely stored. It is
 // for the caller to move it forward only. A claim of a past generation gives ErrFenced, and nothing is stored then.
-// To commit while ctx of Consume is over, pass another.
-func (c *Claim) Commit(ctx context.Context, next int64) error {
+// To commit while ctx of Consume is over, pass another. The note goes with the offset and comes back in the next
+// Assignment: it tells the next owner of the partition what was begun.
+func (c *Claim) Commit(ctx context.Context, next int64, note string) error {
 	ctx, cancel := context.WithTimeout(ctx, c.consumer.cfg.SessionTimeout)
 	defer cancel()
-	err := c.c.retry(ctx, func(ctx context.Context) error { return c.commit(ctx, next) })
+	err := c.c.retry(ctx, func(ctx context.Context) error { return c.commit(ctx, next, note) })
 	if err != nil {
 		return classify(fmt.Errorf("commit %s/%d: %w", c.topic, c.partition, err))
 	}
 	return nil
 }
 
-func (c *Claim) commit(ctx context.Context, next int64) error {
+func (c *Claim) commit(ctx context.Context, next int64, note string) error {
 	if c.over.Load() {
 		return ErrFenced
 	}
@@ -247,7 +256,7 @@ func (c *Claim) commit(ctx context.Context, next int64) error {
 		GenerationID: c.generation,
 		MemberID:     c.member,
 		Topics: map[string][]kafkago.OffsetCommit{
-			c.topic: {{Partition: c.partition, Offset: next}},
+			c.topic: {{Partition: c.partition, Offset: next, Metadata: note}},
 		},
 	})
 	if err != nil {
@@ -289,20 +298,9 @@ func (c *Consumer) Lag(ctx context.Context) ([]Lag, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read lag: %w", err)
 	}
-	var committed []kafkago.OffsetFetchPartition
-	err = c.c.retry(ctx, func(ctx context.Context) error {
-		res, err := c.c.client.OffsetFetch(ctx, &kafkago.OffsetFetchRequest{
-			GroupID: c.cfg.Group,
-			Topics:  map[string][]int{c.cfg.Topic: partitions},
-		})
-		if err != nil {
-			return err
-		}
-		committed = res.Topics[c.cfg.Topic]
-		return quiet(res.Error)
-	})
+	committed, err := c.committed(ctx, partitions)
 	if err != nil {
-		return nil, classify(fmt.Errorf("read committed offsets of %s: %w", c.cfg.Topic, err))
+		return nil, err
 	}
 	lags := make([]Lag, n)
 	var unread []int
@@ -331,6 +329,46 @@ func (c *Consumer) Lag(ctx context.Context) ([]Lag, error) {
 		lags[p].Behind = lags[p].End - starts[p]
 	}
 	return lags, nil
+}
+
+// committed asks for the group's commits.
+func (c *Consumer) committed(ctx context.Context, partitions []int) ([]kafkago.OffsetFetchPartition, error) {
+	var committed []kafkago.OffsetFetchPartition
+	err := c.c.retry(ctx, func(ctx context.Context) error {
+		res, err := c.c.client.OffsetFetch(ctx, &kafkago.OffsetFetchRequest{
+			GroupID: c.cfg.Group,
+			Topics:  map[string][]int{c.cfg.Topic: partitions},
+		})
+		if err != nil {
+			return err
+		}
+		committed = res.Topics[c.cfg.Topic]
+		return quiet(res.Error)
+	})
+	if err != nil {
+		return nil, classify(fmt.Errorf("read committed offsets of %s: %w", c.cfg.Topic, err))
+	}
+	return committed, nil
+}
+
+// readNotes adds the notes of the last commits, which a generation does not bring along.
+func (c *Consumer) readNotes(ctx context.Context, assigned []Assignment) error {
+	partitions := make([]int, len(assigned))
+	for i, a := range assigned {
+		partitions[i] = a.Partition
+	}
+	committed, err := c.committed(ctx, partitions)
+	if err != nil {
+		return err
+	}
+	for _, p := range committed {
+		for i := range assigned {
+			if assigned[i].Partition == p.Partition && p.CommittedOffset >= 0 {
+				assigned[i].Committed, assigned[i].Note = p.CommittedOffset, p.Metadata
+			}
+		}
+	}
+	return nil
 }
 
 func upTo(n int) []int {
