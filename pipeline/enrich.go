@@ -1,0 +1,41 @@
+package pipeline
+
+import "net/netip"
+
+// Enricher adds what follows from the address, the user agent and the page's URLs, before these go. Its answers come
+// from closed sets and tables; none holds the input.
+type Enricher interface {
+	Place(netip.Addr) Place
+	Device(userAgent, mobile, platform string) Device
+	Channel(pageURL, referrer string) Channel
+}
+
+// Place is where an address is, coarsely. Empty is unknown.
+type Place struct {
+	Country string // ISO 3166-1 alpha-2
+	Region  string // ISO 3166-2 subdivision code
+}
+
+// Device is what a user agent says.
+type Device struct {
+	Class          string // desktop, mobile, tablet, tv, console or unknown
+	Browser        string
+	BrowserVersion uint16
+	OS             string
+	OSVersion      string
+	Bot            bool
+}
+
+// Channel is where a visit came from.
+type Channel struct {
+	Kind, Source, Medium, Campaign, Term, Content, ClickIDKind string
+	ReferrerHost                                               string
+}
+
+// Scrubber takes personal data out of text.
+type Scrubber interface {
+	Text(string) string
+	// Page splits a page's URL into its host and a path without query, both scrubbed.
+	Page(rawURL string) (host, path string)
+	Property(key, value string) string
+}

@@ -1,0 +1,211 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/sekisho/sekisho/internal/consent"
+	"github.com/sekisho/sekisho/internal/core"
+	"github.com/sekisho/sekisho/internal/kafka"
+	"github.com/sekisho/sekisho/internal/pseudonym/open"
+	"github.com/sekisho/sekisho/schemas/sekishov1"
+)
+
+// block is everything that one range of offsets comes to.
+type block struct {
+	events   []column
+	rows     int
+	received []time.Time
+	acts     []actRow
+	masks    []mask
+	subjects map[uint64]consent.Subject
+	drops    map[dropKey]uint64
+	letters  []kafka.Message
+	stored   map[core.EventType]int
+}
+
+type dropKey struct {
+	site   string
+	hour   int64
+	kind   core.EventType
+	reason core.Reason
+}
+
+// decisionDrop is what is kept of an event that may not be kept: that there was one.
+type decisionDrop struct {
+	site   string
+	timeUs int64
+	kind   core.EventType
+}
+
+func newBlock() *block {
+	return &block{
+		events: eventColumns(), subjects: map[uint64]consent.Subject{}, drops: map[dropKey]uint64{},
+		stored: map[core.EventType]int{},
+	}
+}
+
+// add appends a row, minimised: a column that no permitted purpose may use stays empty (Art. 5).
+func (b *block) add(r *minimised) {
+	for _, c := range b.events {
+		c.add(&r.Row, r.categories.Has(c.Category()) || alwaysKept(c))
+	}
+	b.rows++
+	b.received = append(b.received, r.receivedAt)
+	b.stored[r.kind]++
+}
+
+// alwaysKept is the one column beside the records that every row needs whatever its purposes: without a time, no row
+// could expire (Art. 7-5).
+func alwaysKept(c column) bool { return c.Name() == "time" }
+
+func (b *block) dropAs(d decisionDrop, reason core.Reason) {
+	hour := time.UnixMicro(d.timeUs).UTC().Truncate(time.Hour).Unix()
+	b.drops[dropKey{d.site, hour, d.kind, reason}]++
+}
+
+func (b *block) drop(o open.Opened, reason core.Reason) {
+	d := decisionDrop{site: o.Site(), timeUs: o.ReceivedAt().UnixMicro()}
+	if e := o.Event(); e != nil {
+		d.timeUs, d.kind = e.TimeUs, core.EventType(e.Type) //nolint:gosec // G115: small enum
+	}
+	b.dropAs(d, reason)
+}
+
+// deadLetter keeps what could not be read for a replay. An unreadable message may be anything, so nothing of it is
+// kept; a sealed one stays sealed.
+func (b *block) deadLetter(record kafka.Record, site string, reason core.Reason) {
+	letter := &sekishov1.DeadLetter{
+		Reason: reason.String(), Partition: int32(record.Partition), Offset: record.Offset, //nolint:gosec // G115: Kafka's own width
+	}
+	if reason != core.ReasonUnreadable {
+		letter.Site, letter.Envelope = site, record.Value
+	}
+	value, err := proto.Marshal(letter)
+	if err != nil {
+		value = nil // cannot be: the message holds no invalid text
+	}
+	b.letters = append(b.letters, kafka.Message{Value: value})
+	b.dropAs(decisionDrop{site: letter.Site, timeUs: record.Time.UnixMicro()}, reason)
+}
+
+// load writes a block, each table under a token made of the range. What decides later events goes first, and the
+// events last: when they are there, everything else of the range is.
+func (s *shard) load(ctx context.Context, b *block, r span) error {
+	token := fmt.Sprintf("%s/%d/%s", s.p.cfg.EventsTopic, s.partition, r)
+	for _, step := range []struct {
+		name string
+		do   func(context.Context, string) error
+	}{
+		{"publish consent", func(ctx context.Context, _ string) error { return s.publish(ctx, b) }},
+		{"store dead letters", func(ctx context.Context, _ string) error { return s.bury(ctx, b) }},
+		{"store consent acts", func(ctx context.Context, token string) error {
+			return s.insert(ctx, "consent_acts", token, len(b.acts), actColumns(b.acts))
+		}},
+		{"store consent masks", func(ctx context.Context, token string) error {
+			return s.insert(ctx, "consent_masks", token, len(b.masks), maskColumns(b.masks))
+		}},
+		{"store counts", func(ctx context.Context, token string) error {
+			return s.insert(ctx, "event_drops", token, len(b.drops), dropColumns(b.drops))
+		}},
+		{"store events", func(ctx context.Context, token string) error {
+			columns := make([]Column, len(b.events))
+			for i, c := range b.events {
+				columns[i] = Column{c.Name(), c.values()}
+			}
+			return s.insert(ctx, "events", token, b.rows, columns)
+		}},
+	} {
+		if _, err := retry(ctx, s.p, func() (struct{}, error) { return struct{}{}, step.do(ctx, token) }); err != nil {
+			return fmt.Errorf("%s: %w", step.name, err)
+		}
+	}
+	s.p.metrics.loaded(b, s.p.deps.Now())
+	return nil
+}
+
+func (s *shard) insert(ctx context.Context, table, token string, rows int, columns []Column) error {
+	if rows == 0 {
+		return nil
+	}
+	return s.p.deps.Store.Insert(ctx, table, token+"/"+table, columns)
+}
+
+func (s *shard) publish(ctx context.Context, b *block) error {
+	if len(b.subjects) == 0 {
+		return nil
+	}
+	n, err := s.p.deps.Consent.Partitions(ctx)
+	if err != nil {
+		return err
+	}
+	messages, err := subjectsOf(b.subjects, n)
+	if err != nil {
+		return err
+	}
+	return s.p.deps.Consent.Produce(ctx, messages)
+}
+
+func (s *shard) bury(ctx context.Context, b *block) error {
+	if len(b.letters) == 0 {
+		return nil
+	}
+	return s.p.deps.DeadLetters.Produce(ctx, b.letters)
+}
+
+// slice makes a column of one value a row.
+func slice[R, T any](name string, rows []R, get func(R) T) Column {
+	values := make([]T, len(rows))
+	for i := range rows {
+		values[i] = get(rows[i])
+	}
+	return Column{name, values}
+}
+
+func actColumns(rows []actRow) []Column {
+	return []Column{
+		slice("site", rows, func(r actRow) string { return r.site }),
+		slice("act_id", rows, func(r actRow) uuid.UUID { return r.id }),
+		slice("purpose", rows, func(r actRow) string { return r.purpose }),
+		slice("state", rows, func(r actRow) string { return r.state }),
+		slice("visitor_id", rows, func(r actRow) uint64 { return r.visitorID }),
+		slice("account_id", rows, func(r actRow) uint64 { return r.accountID }),
+		slice("device_key", rows, func(r actRow) uint64 { return r.deviceKey }),
+		slice("policy", rows, func(r actRow) string { return r.policy }),
+		slice("text_hash", rows, func(r actRow) string { return r.textHash }),
+		slice("language", rows, func(r actRow) string { return r.language }),
+		slice("surface", rows, func(r actRow) string { return r.surface }),
+		slice("gpc", rows, func(r actRow) bool { return r.gpc }),
+		slice("time", rows, func(r actRow) time.Time { return r.time }),
+		slice("received_at", rows, func(r actRow) time.Time { return r.receivedAt }),
+		slice("shard", rows, func(r actRow) uint16 { return r.shard }),
+		slice("offset", rows, func(r actRow) int64 { return r.offset }),
+	}
+}
+
+func maskColumns(rows []mask) []Column {
+	return []Column{
+		slice("site", rows, func(r mask) string { return r.site }),
+		slice("purpose", rows, func(r mask) uint8 { return r.purpose }),
+		slice("subject", rows, func(r mask) uint64 { return r.subject }),
+		slice("denied_at", rows, func(r mask) time.Time { return r.deniedAt }),
+	}
+}
+
+func dropColumns(drops map[dropKey]uint64) []Column {
+	keys := make([]dropKey, 0, len(drops))
+	for k := range drops {
+		keys = append(keys, k)
+	}
+	return []Column{
+		slice("site", keys, func(k dropKey) string { return k.site }),
+		slice("hour", keys, func(k dropKey) time.Time { return time.Unix(k.hour, 0).UTC() }),
+		slice("type", keys, func(k dropKey) string { return k.kind.String() }),
+		slice("reason", keys, func(k dropKey) string { return k.reason.String() }),
+		slice("count", keys, func(k dropKey) uint64 { return drops[k] }),
+	}
+}
