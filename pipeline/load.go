@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/sekisho/sekisho/internal/clickhouse"
 	"github.com/sekisho/sekisho/internal/consent"
 	"github.com/sekisho/sekisho/internal/core"
 	"github.com/sekisho/sekisho/internal/kafka"
@@ -113,9 +114,9 @@ func (s *shard) load(ctx context.Context, b *block, r span) error {
 			return s.insert(ctx, "event_drops", token, len(b.drops), dropColumns(b.drops))
 		}},
 		{"store events", func(ctx context.Context, token string) error {
-			columns := make([]Column, len(b.events))
+			columns := make([]clickhouse.Column, len(b.events))
 			for i, c := range b.events {
-				columns[i] = Column{c.Name(), c.values()}
+				columns[i] = clickhouse.Column{Name: c.Name(), Values: c.values()}
 			}
 			return s.insert(ctx, "events", token, b.rows, columns)
 		}},
@@ -128,7 +129,7 @@ func (s *shard) load(ctx context.Context, b *block, r span) error {
 	return nil
 }
 
-func (s *shard) insert(ctx context.Context, table, token string, rows int, columns []Column) error {
+func (s *shard) insert(ctx context.Context, table, token string, rows int, columns []clickhouse.Column) error {
 	if rows == 0 {
 		return nil
 	}
@@ -158,16 +159,16 @@ func (s *shard) bury(ctx context.Context, b *block) error {
 }
 
 // slice makes a column of one value a row.
-func slice[R, T any](name string, rows []R, get func(R) T) Column {
+func slice[R, T any](name string, rows []R, get func(R) T) clickhouse.Column {
 	values := make([]T, len(rows))
 	for i := range rows {
 		values[i] = get(rows[i])
 	}
-	return Column{name, values}
+	return clickhouse.Column{Name: name, Values: values}
 }
 
-func actColumns(rows []actRow) []Column {
-	return []Column{
+func actColumns(rows []actRow) []clickhouse.Column {
+	return []clickhouse.Column{
 		slice("site", rows, func(r actRow) string { return r.site }),
 		slice("act_id", rows, func(r actRow) uuid.UUID { return r.id }),
 		slice("purpose", rows, func(r actRow) string { return r.purpose }),
@@ -187,8 +188,8 @@ func actColumns(rows []actRow) []Column {
 	}
 }
 
-func maskColumns(rows []mask) []Column {
-	return []Column{
+func maskColumns(rows []mask) []clickhouse.Column {
+	return []clickhouse.Column{
 		slice("site", rows, func(r mask) string { return r.site }),
 		slice("purpose", rows, func(r mask) uint8 { return r.purpose }),
 		slice("subject", rows, func(r mask) uint64 { return r.subject }),
@@ -196,12 +197,12 @@ func maskColumns(rows []mask) []Column {
 	}
 }
 
-func dropColumns(drops map[dropKey]uint64) []Column {
+func dropColumns(drops map[dropKey]uint64) []clickhouse.Column {
 	keys := make([]dropKey, 0, len(drops))
 	for k := range drops {
 		keys = append(keys, k)
 	}
-	return []Column{
+	return []clickhouse.Column{
 		slice("site", keys, func(k dropKey) string { return k.site }),
 		slice("hour", keys, func(k dropKey) time.Time { return time.Unix(k.hour, 0).UTC() }),
 		slice("type", keys, func(k dropKey) string { return k.kind.String() }),

@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/sekisho/sekisho/internal/clickhouse"
 	"github.com/sekisho/sekisho/internal/core"
 	"github.com/sekisho/sekisho/internal/kafka"
 	"github.com/sekisho/sekisho/internal/policy"
@@ -40,34 +41,9 @@ type Config struct {
 
 // Store is where rows go. An insert with a token that was used before MUST change nothing.
 type Store interface {
-	Insert(ctx context.Context, table, token string, columns []Column) error
+	Insert(ctx context.Context, table, token string, columns []clickhouse.Column) error
 	// Recent is what a partition's state is restored from: what it stored since.
-	Recent(ctx context.Context, partition int, since time.Time) (Recent, error)
-}
-
-// Column is a whole column of a batch: a slice of its Go type.
-type Column struct {
-	Name   string
-	Values any
-}
-
-// Recent is what a partition stored lately.
-type Recent struct {
-	EventIDs []uint64
-	Acts     []StoredAct
-	Sessions []StoredSession
-}
-
-// StoredAct names a consent act in the ledger.
-type StoredAct struct {
-	Site string
-	ID   [16]byte
-}
-
-// StoredSession is a session as far as it is stored. Times are microseconds.
-type StoredSession struct {
-	Visitor, ID uint64
-	First, Last int64
+	Recent(ctx context.Context, partition int, since time.Time) (clickhouse.Recent, error)
 }
 
 // Producer writes to one topic; it returns when everything is acknowledged by all in-sync replicas.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sekisho/sekisho/internal/clickhouse"
 	"github.com/sekisho/sekisho/internal/consent"
 	"github.com/sekisho/sekisho/internal/core"
 	"github.com/sekisho/sekisho/internal/kafka"
@@ -53,7 +54,7 @@ func (p *Pipeline) restore(ctx context.Context, a kafka.Assignment) (*shard, err
 	if s.planned, err = parseSpan(a.Note); err != nil {
 		return nil, err
 	}
-	recent, err := retry(ctx, p, func() (Recent, error) {
+	recent, err := retry(ctx, p, func() (clickhouse.Recent, error) {
 		return p.deps.Store.Recent(ctx, a.Partition, p.deps.Now().Add(-p.cfg.SeenWindow))
 	})
 	if err != nil {

@@ -15,8 +15,8 @@ CREATE TABLE IF NOT EXISTS consent_acts
     language        LowCardinality(String)      COMMENT 'record',
     surface         LowCardinality(String)      COMMENT 'record',
     gpc             Bool                        COMMENT 'record',
-    time            DateTime64(6, 'UTC') CODEC(Delta, ZSTD(1)) COMMENT 'record',
-    received_at     DateTime64(6, 'UTC') CODEC(Delta, ZSTD(1)) COMMENT 'record',
+    time            DateTime64(6, 'UTC') COMMENT 'record' CODEC(Delta, ZSTD(1)),
+    received_at     DateTime64(6, 'UTC') COMMENT 'record' CODEC(Delta, ZSTD(1)),
     shard           UInt16                      COMMENT 'record',
     offset          Int64                       COMMENT 'record'
 )
