@@ -270,11 +270,33 @@ func TestNoMarkerIsEverAFind(t *testing.T) {
 func TestLongInputIsLinear(t *testing.T) {
 	guard := New()
 	for _, piece := range []string{"a@", "1-", "=", "a=", ":", "a:", "%25", "１", "@.", "eyJ", "0 ", "://a@", `"@`, "+1", "b.c@d.e "} {
-		s := strings.Repeat(piece, 1<<20/len(piece))
+		s := strings.Repeat(piece, 1<<18/len(piece))
 		var counts Counts
-		got := guard.Text(s, &counts) // quadratic work on a megabyte would take minutes
+		got := guard.Text(s, &counts) // quadratic work would take minutes
 		if again := guard.Text(got, &counts); again != got {
 			t.Errorf("%q repeated: not idempotent", piece)
+		}
+	}
+}
+
+func TestPageIsHostAndPathOnly(t *testing.T) {
+	guard := New()
+	for _, test := range []struct{ in, host, path string }{
+		{"https://Example.com:8443/a/b?x=1&token=y#z", "example.com", "/a/b"},
+		{"https://example.com", "example.com", "/"},
+		{"https://example.com?x=1", "example.com", "/"},
+		{"https://example.com/app?x=1#/orders/123456789018?y=2", "example.com", "/app#/orders/[my_number]"},
+		{"https://u:p@example.com/taro%40example.com", "example.com", "/[email]"},
+		{"http://192.0.2.1/", "ip.invalid", "/"},
+		{"http://[::1]:80/a", "[::1]", "/a"},
+		{"/a?b", "", "/a"},
+		{"mailto:a@b.co", "", ""},
+		{"about:blank", "", ""},
+		{"", "", ""},
+	} {
+		var counts Counts
+		if host, path := guard.Page(test.in, &counts); host != test.host || path != test.path {
+			t.Errorf("Page(%q) = %q, %q", test.in, host, path)
 		}
 	}
 }

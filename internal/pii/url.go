@@ -271,3 +271,33 @@ func encode(out *strings.Builder, s string, query bool) {
 		}
 	}
 }
+
+// Page is the host and the path of a page's URL, scrubbed and without its query: the host in lower case without port,
+// the path with the route in the fragment if the site has such ("/app#/orders"). Both are empty for what is no page
+// (mailto:, data:, about:).
+func (g *Guard) Page(raw string, counts *Counts) (host, path string) {
+	scheme, rest := cutScheme(g.URL(raw, counts))
+	if len(rest) >= 2 && isSlash(rest[0]) && isSlash(rest[1]) {
+		rest = rest[2:]
+		end := strings.IndexAny(rest, `/\?#`)
+		if end < 0 {
+			end = len(rest)
+		}
+		host, rest = strings.ToLower(rest[:end]), rest[end:]
+		if colon := strings.LastIndexByte(host, ':'); colon >= 0 && !strings.HasSuffix(host, "]") {
+			host = host[:colon]
+		}
+	} else if scheme != "" {
+		return "", ""
+	}
+	path, route, _ := strings.Cut(rest, "#")
+	path, _, _ = strings.Cut(path, "?")
+	if path == "" && host != "" {
+		path = "/"
+	}
+	if route != "" {
+		route, _, _ = strings.Cut(route, "?")
+		path += "#" + route
+	}
+	return host, path
+}
