@@ -1,6 +1,10 @@
 package pipeline
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"github.com/sekisho/sekisho/internal/pii"
+)
 
 // Enricher adds what follows from the address, the user agent and the page's URLs, before these go. Its answers come
 // from closed sets and tables; none holds the input.
@@ -38,4 +42,24 @@ type Scrubber interface {
 	// Page splits a page's URL into its host and a path without query, both scrubbed.
 	Page(rawURL string) (host, path string)
 	Property(key, value string) string
+}
+
+// NewScrubber is the PII guard as the pipeline uses it.
+func NewScrubber(g *pii.Guard) Scrubber { return scrubber{g} }
+
+type scrubber struct{ guard *pii.Guard }
+
+func (s scrubber) Text(text string) string {
+	var found pii.Counts
+	return s.guard.Text(text, &found)
+}
+
+func (s scrubber) Page(rawURL string) (host, path string) {
+	var found pii.Counts
+	return s.guard.Page(rawURL, &found)
+}
+
+func (s scrubber) Property(key, value string) string {
+	var found pii.Counts
+	return s.guard.Property(key, value, &found)
 }

@@ -1,0 +1,438 @@
+package pipeline
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	mathrand "math/rand/v2"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/sekisho/sekisho/internal/clickhouse"
+	"github.com/sekisho/sekisho/internal/consent"
+	"github.com/sekisho/sekisho/internal/kafka"
+	"github.com/sekisho/sekisho/internal/pii"
+	"github.com/sekisho/sekisho/internal/policy"
+	"github.com/sekisho/sekisho/internal/pseudonym"
+	"github.com/sekisho/sekisho/internal/pseudonym/open"
+	"github.com/sekisho/sekisho/internal/site"
+	"github.com/sekisho/sekisho/internal/testkit"
+	"github.com/sekisho/sekisho/schemas/sekishov1"
+)
+
+func TestMain(m *testing.M) {
+	testkit.EngineMain()
+	os.Exit(testkit.Main(m))
+}
+
+// plain is an enricher whose answers a test can foresee.
+type plain struct{}
+
+func (plain) Place(a netip.Addr) Place { return Place{Country: "JP"} }
+func (plain) Device(userAgent, _, _ string) Device {
+	return Device{Class: "desktop", Bot: strings.Contains(userAgent, "bot")}
+}
+func (plain) Channel(string, string) Channel { return Channel{Kind: "direct"} }
+
+// house is a pipeline on real engines with everything around it.
+type house struct {
+	t        testing.TB
+	cluster  *kafka.Cluster
+	db       *clickhouse.DB
+	deps     Deps
+	sealer   *pseudonym.Sealer
+	producer *kafka.Producer
+	cfg      Config
+}
+
+const partitions = 3
+
+func newHouse(t testing.TB, brokers string) *house {
+	t.Helper()
+	ctx := t.Context()
+	h := &house{t: t, db: testkit.ClickHouse(t)}
+	name := strings.ReplaceAll(uuid.NewString(), "-", "")
+	h.cfg = Config{
+		EventsTopic: name + ".events", ConsentTopic: name + ".consent", DeadLetterTopic: name + ".dead", Group: name,
+		FlushInterval: 50 * time.Millisecond, BatchRecords: 700,
+	}
+	var err error
+	h.cluster, err = kafka.Open(kafka.Config{Brokers: []string{brokers}, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(h.cluster.Close)
+	err = kafka.NewAdmin(h.cluster).EnsureTopics(ctx, []kafka.Topic{
+		{Name: h.cfg.EventsTopic, Partitions: partitions, ReplicationFactor: 1, Config: map[string]string{"cleanup.policy": "delete", "retention.ms": "604800000"}},
+		{Name: h.cfg.ConsentTopic, Partitions: 1, ReplicationFactor: 1, Config: map[string]string{"cleanup.policy": "compact"}},
+		{Name: h.cfg.DeadLetterTopic, Partitions: 1, ReplicationFactor: 1, Config: map[string]string{"cleanup.policy": "delete", "retention.ms": "604800000"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	produce := func(topic string) *kafka.Producer {
+		p, err := kafka.NewProducer(h.cluster, kafka.ProducerConfig{Topic: topic})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = p.Close(context.Background()) })
+		return p
+	}
+	h.producer = produce(h.cfg.EventsTopic)
+	store, err := open.OpenStore(filepath.Join(t.TempDir(), "keys"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := store.SealKey(pseudonym.X25519, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h.sealer, err = pseudonym.NewSealer(private.Public(), rand.Reader, time.Now); err != nil {
+		t.Fatal(err)
+	}
+	keys, err := open.NewKeys(store, rand.Reader, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	policies, err := policy.Builtin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sites, err := site.Parse([]byte(`sites: [{id: shop, name: Shop, time_zone: Asia/Tokyo, jurisdiction: jp, policy: default}]`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.deps = Deps{
+		Cluster: h.cluster, Consent: produce(h.cfg.ConsentTopic), DeadLetters: produce(h.cfg.DeadLetterTopic), Store: h.db,
+		Opener: open.NewOpener(store), Keys: keys, Sites: sites, Policies: policies, Enricher: plain{},
+		Scrubber: NewScrubber(pii.New()), Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})), Now: time.Now,
+	}
+	return h
+}
+
+// start runs a pipeline; the returned function stops it and gives its error.
+func (h *house) start() (stop func() error) {
+	h.t.Helper()
+	p, err := New(h.cfg, h.deps)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- p.Run(ctx) }()
+	return func() error { cancel(); return <-ended }
+}
+
+// send seals bodies for one partition and waits until they are durable.
+func (h *house) send(partition int, bodies ...proto.Message) [][]byte {
+	h.t.Helper()
+	var values [][]byte
+	var messages []kafka.Message
+	for _, body := range bodies {
+		id := uuid.New()
+		env := &sekishov1.Envelope{Kind: sekishov1.Kind_KIND_EVENT, Site: "shop", Id: id[:], ReceivedUs: time.Now().UnixMicro()}
+		if _, ok := body.(*sekishov1.ConsentAct); ok {
+			env.Kind = sekishov1.Kind_KIND_CONSENT
+		}
+		value, err := h.sealer.Seal(env, body)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		values = append(values, value)
+		messages = append(messages, kafka.Message{Partition: partition, Value: value})
+	}
+	h.produce(messages...)
+	return values
+}
+
+func (h *house) produce(messages ...kafka.Message) {
+	h.t.Helper()
+	if err := h.producer.Produce(h.t.Context(), messages); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *house) count(sql string) (n uint64) {
+	h.t.Helper()
+	err := h.db.Select(context.Background(), sql, nil, clickhouse.Limits{}, func(rows clickhouse.Rows) error {
+		for rows.Next() {
+			if err := rows.Scan(&n); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return n
+}
+
+func (h *house) eventually(sql string, want uint64) {
+	h.t.Helper()
+	testkit.Eventually(h.t, time.Minute, func() bool { return h.count(sql) == want })
+}
+
+func pageView(cookie string, at time.Time) *sekishov1.Event {
+	return &sekishov1.Event{
+		Type: sekishov1.EventType_EVENT_TYPE_PAGE_VIEW, TimeUs: at.UnixMicro(), Source: sekishov1.AcquisitionSource_ACQUISITION_SOURCE_SERVICE_COLLECTED,
+		Url: "https://shop.example/item/1?token=secretsecret", Title: "Item taro.canary@example.jp",
+		Identity: &sekishov1.Identity{CookieId: cookie},
+		Receipt:  &sekishov1.Receipt{ClientIp: []byte{203, 0, 113, 77}, UserAgent: "Firefox"},
+	}
+}
+
+func operation(at time.Time) *sekishov1.Event {
+	e := pageView("", at)
+	e.Type, e.Operation = sekishov1.EventType_EVENT_TYPE_OPERATION, &sekishov1.Operation{Name: "export"}
+	return e
+}
+
+func TestOneSubjectsJourneyOnBothBrokers(t *testing.T) {
+	testkit.Brokers(t, func(t *testing.T, brokers string) {
+		h := newHouse(t, brokers)
+		stop := h.start()
+		now := time.Now()
+		at := func(seconds int) time.Time { return now.Add(time.Duration(seconds-60) * time.Second) }
+		act := func(seconds int, granted, withdrawn []string) *sekishov1.ConsentAct {
+			return &sekishov1.ConsentAct{
+				Subject: &sekishov1.Identity{CookieId: "c1"}, PolicyVersion: "default/2022-09-15", Granted: granted, Withdrawn: withdrawn,
+				TimeUs: at(seconds).UnixMicro(), Surface: "banner", Language: "ja",
+			}
+		}
+		usage := []string{"usage_based_development"}
+		bot := operation(at(9))
+		bot.Receipt.UserAgent = "crawlerbot"
+		h.send(
+			0,
+			pageView("c1", at(1)), // before the grant: dropped
+			operation(at(2)),      // needs no consent: stored, cookieless, without its page
+			act(3, usage, nil),
+			pageView("c1", at(4)), // stored
+			pageView("c2", at(5)), // another visitor, no consent: dropped
+			act(6, nil, usage),
+			pageView("c1", at(7)), // after the withdrawal: dropped
+			pageView("c1", at(4)), // late, from before the withdrawal: a denial known now blocks it
+			bot,
+		)
+		garbage := []byte("this is no envelope")
+		h.produce(kafka.Message{Partition: 1, Value: garbage})
+
+		h.eventually("SELECT count() FROM events", 2)
+		h.eventually("SELECT sum(count) FROM event_drops", 6)
+		for reason, want := range map[string]uint64{"no_consent": 2, "refused": 2, "bot": 1, "unreadable": 1} {
+			if got := h.count("SELECT sum(count) FROM event_drops WHERE reason = '" + reason + "'"); got != want {
+				t.Errorf("%d dropped for %s, want %d", got, reason, want)
+			}
+		}
+		for what, sql := range map[string]string{
+			"the consented view":     `SELECT count() FROM events WHERE type = 'page_view' AND reason = 'consent' AND bitTest(purposes, 10) AND NOT bitTest(purposes, 4) AND linkage = 'visitor' AND path = '/item/1' AND host = 'shop.example' AND country = 'JP'`,
+			"the cookieless one":     `SELECT count() FROM events WHERE type = 'operation' AND reason = 'opt_out' AND linkage = 'cookieless' AND operation = 'export' AND path = '' AND title = '' AND visitor_id != 0 AND bitTest(purposes, 3) AND bitTest(purposes, 1) AND NOT bitTest(purposes, 10)`,
+			"the mask":               `SELECT count() FROM consent_masks WHERE purpose = 10 AND subject = (SELECT any(visitor_id) FROM events WHERE type = 'page_view')`,
+			"the scrubbed title":     `SELECT count() FROM events WHERE title LIKE '%[email]%'`,
+			"the granted act":        `SELECT count() FROM consent_acts WHERE state = 'granted' AND purpose = 'usage_based_development'`,
+			"the withdrawn act":      `SELECT count() FROM consent_acts WHERE state = 'withdrawn'`,
+			"the version on the row": `SELECT toUInt64(count() > 1) FROM events WHERE policy = 'default/2022-09-15'`,
+		} {
+			if got := h.count(sql); got != 1 {
+				t.Errorf("%s: %d", what, got)
+			}
+		}
+		if n := h.count(`SELECT count() FROM events WHERE title LIKE '%canary%' OR path LIKE '%secret%'`); n != 0 {
+			t.Errorf("%d rows hold what was to be scrubbed", n)
+		}
+
+		// A new process knows what the old one knew: the withdrawal still holds.
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		stop = h.start()
+		h.send(0, pageView("c1", at(8)))
+		h.eventually("SELECT sum(count) FROM event_drops WHERE reason = 'refused'", 3)
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+var errCrash = errors.New("crash")
+
+// crashing fails for good at random, before or after the insert reached ClickHouse: to the pipeline's next run it is
+// as if the process had been killed there.
+type crashing struct {
+	*clickhouse.DB
+	random *mathrand.Rand
+}
+
+func (c crashing) Insert(ctx context.Context, table, token string, columns []clickhouse.Column) error {
+	die := c.random.IntN(5)
+	if die == 0 {
+		return errCrash
+	}
+	if err := c.DB.Insert(ctx, table, token, columns); err != nil {
+		return err
+	}
+	if die == 1 {
+		return errCrash
+	}
+	return nil
+}
+
+func TestNothingIsLostOrDoubledOverCrashes(t *testing.T) {
+	h := newHouse(t, testkit.EmbeddedKafka(t))
+	h.deps.Logger = slog.New(slog.DiscardHandler)
+	const events = 12_000
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		random := mathrand.New(mathrand.NewPCG(1, 2))
+		for n := 0; n < events; n += 100 {
+			batch := make([]proto.Message, 100)
+			for i := range batch {
+				batch[i] = operation(time.Now())
+			}
+			partition := random.IntN(partitions)
+			values := h.send(partition, batch...)
+			if n%1000 == 0 { // a client that did not hear our answer sends again
+				again := make([]kafka.Message, len(values))
+				for i, v := range values {
+					again[i] = kafka.Message{Partition: partition, Value: v}
+				}
+				h.produce(again...)
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	reliable := h.deps.Store
+	var crashes int
+	for seed := range uint64(25) {
+		h.deps.Store = crashing{h.db, mathrand.New(mathrand.NewPCG(seed, 7))}
+		p, err := New(h.cfg, h.deps)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+		if err := p.Run(ctx); err != nil {
+			if !errors.Is(err, errCrash) {
+				t.Fatal(err)
+			}
+			crashes++
+		}
+		cancel()
+	}
+	<-sent
+	h.deps.Store = reliable
+	stop := h.start()
+	testkit.Eventually(t, 2*time.Minute, func() bool { return h.count("SELECT count() FROM events") >= events })
+	time.Sleep(500 * time.Millisecond) // anything doubled would arrive by now
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	if rows, ids := h.count("SELECT count() FROM events"), h.count("SELECT uniqExact(event_id) FROM events"); rows != events || ids != events {
+		t.Errorf("%d rows with %d ids of %d events", rows, ids, events)
+	}
+	if crashes < 5 {
+		t.Errorf("only %d crashes: the test proves little", crashes)
+	}
+	t.Logf("%d events, %d crashes: none lost, none doubled", events, crashes)
+}
+
+func TestTheColumnsAgreeWithTheTable(t *testing.T) {
+	db := testkit.ClickHouse(t)
+	inTable := map[string]string{}
+	err := db.Select(t.Context(), "SELECT name, comment FROM system.columns WHERE database = currentDatabase() AND table = 'events'", nil, clickhouse.Limits{},
+		func(rows clickhouse.Rows) error {
+			for rows.Next() {
+				var name, comment string
+				if err := rows.Scan(&name, &comment); err != nil {
+					return err
+				}
+				inTable[name] = comment
+			}
+			return nil
+		})
+	if err != nil {
+		t.Fatal(err)
+	}
+	columns := eventColumns()
+	for _, c := range columns {
+		if inTable[c.Name()] != c.Category().String() {
+			t.Errorf("column %s is %s here and %q in the table", c.Name(), c.Category(), inTable[c.Name()])
+		}
+	}
+	if len(columns) != len(inTable) {
+		t.Errorf("%d columns here, %d in the table", len(columns), len(inTable))
+	}
+}
+
+func TestASessionRunsOverMidnight(t *testing.T) {
+	s := newSessions()
+	start := time.Date(2026, 11, 24, 23, 50, 0, 0, time.UTC).UnixMicro()
+	minute := time.Minute.Microseconds()
+	first := s.touch(1, start)
+	if got := s.touch(1, start+20*minute); got != first {
+		t.Error("midnight broke the session")
+	}
+	if !s.running(1, start+49*minute) || s.running(1, start+51*minute) {
+		t.Error("the timeout is not counted from the last event")
+	}
+	if got := s.touch(1, start+51*minute); got == first {
+		t.Error("a session outlived its timeout")
+	}
+}
+
+func TestAPlanIsReadBack(t *testing.T) {
+	for note, want := range map[string]span{"": {}, "5-9": {5, 9}, "0-1": {0, 1}} {
+		if got, err := parseSpan(note); err != nil || got != want {
+			t.Errorf("%q: %v, %v", note, got, err)
+		}
+	}
+	for _, note := range []string{"x", "5", "9-5", "5-5", "-1"} {
+		if _, err := parseSpan(note); err == nil {
+			t.Errorf("%q is a plan", note)
+		}
+	}
+	if (span{5, 9}).String() != "5-9" {
+		t.Error("a plan is written otherwise than it is read")
+	}
+}
+
+func TestAConsentStateSurvivesTheTopic(t *testing.T) {
+	s := newStates()
+	s.merge(7, consent.Subject{10: consent.State{}.Grant(5).Grant(9), 3: consent.State{}.Deny(4)})
+	value, err := encodeState(s.of(7)[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	subject, state, err := decodeState(subjectKey(7), value)
+	if err != nil || subject != 7 || fmt.Sprint(state) != fmt.Sprint(s.of(7)[0]) {
+		t.Errorf("subject %d, %v, %v", subject, state, err)
+	}
+	if _, _, err := decodeState([]byte("short"), value); err == nil {
+		t.Error("a bad key is read")
+	}
+	if again, err := encodeState(state); err != nil || !bytes.Equal(again, value) {
+		t.Error("the encoding is not stable")
+	}
+}
+
+func FuzzDecodeState(f *testing.F) {
+	f.Add([]byte("12345678"), []byte{})
+	f.Fuzz(func(t *testing.T, key, value []byte) {
+		if _, state, err := decodeState(key, value); err == nil {
+			if _, err := encodeState(state); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
