@@ -27,7 +27,7 @@ import (
 	"github.com/sekisho/sekisho/internal/testkit"
 )
 
-func TestConcurrentCallersShareRequestsAndKeepTheirOrder(t *testing.T) {
+func TestConcurrentCallersKeepTheirOrder(t *testing.T) {
 	testkit.Brokers(t, func(t *testing.T, addr string) {
 		const callers, calls, partitions = 16, 50, 2
 		c := open(t, addr)
@@ -95,6 +95,48 @@ func refuse(req *kmsg.ProduceRequest, code int16) (kmsg.Response, error, bool) {
 		res.Topics = append(res.Topics, rt)
 	}
 	return res, nil, true
+}
+
+func TestCallersWhoWaitShareTheNextRequest(t *testing.T) {
+	answer := make(chan struct{})
+	var requests atomic.Int64
+	c, topic := scripted(t, func(*kmsg.ProduceRequest) (kmsg.Response, error, bool) {
+		if requests.Add(1) == 1 {
+			<-answer
+		}
+		return nil, nil, false
+	})
+	// The queue is full when all callers are in it. A probe for that may itself take a caller's place for a while,
+	// which makes a third request.
+	const callers = 100
+	p := producer(t, c, kafka.ProducerConfig{Topic: topic, Linger: -1, MaxBufferedBytes: callers * 1000})
+	value := make([]byte, 1000-64) // 64 are charged for the record
+	var wg sync.WaitGroup
+	send := func() {
+		wg.Go(func() {
+			if err := p.Produce(t.Context(), []kafka.Message{{Value: value}}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	send()
+	testkit.Eventually(t, 10*time.Second, func() bool { return requests.Load() == 1 })
+	for range callers - 1 {
+		send()
+	}
+	testkit.Eventually(t, 10*time.Second, func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		return errors.Is(p.Produce(ctx, []kafka.Message{{Value: value}}), kafka.ErrQueueFull)
+	})
+	close(answer)
+	wg.Wait()
+	if n := requests.Load(); n > 4 {
+		t.Errorf("%d requests for %d callers, want 2 or little more", n, callers)
+	}
+	if got := readAll(t, c, topic); len(got) != callers {
+		t.Errorf("%d records stored, want %d", len(got), callers)
+	}
 }
 
 func TestRequestsAskForAllReplicasAndLZ4(t *testing.T) {

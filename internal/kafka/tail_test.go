@@ -31,11 +31,13 @@ func TestACompactedTopicRestoresToItsLatestValues(t *testing.T) {
 		p := producer(t, c, kafka.ProducerConfig{Topic: topic})
 		want := map[string]string{}
 		for round := range rounds {
+			var msgs []kafka.Message
 			for key := range keys {
 				k, v := "k"+strconv.Itoa(key), strconv.Itoa(round)
-				produce(t, p, kafka.Message{Partition: key % partitions, Key: []byte(k), Value: []byte(v)})
+				msgs = append(msgs, kafka.Message{Partition: key % partitions, Key: []byte(k), Value: []byte(v)})
 				want[k] = v
 			}
+			produce(t, p, msgs...)
 		}
 		produce(t, p, kafka.Message{Partition: 0, Key: []byte("k0")}) // forgotten
 		delete(want, "k0")

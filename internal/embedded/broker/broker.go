@@ -9,6 +9,7 @@
 //
 // Retention and compaction run only on topics that name cleanup.policy, retention.ms or retention.bytes themselves;
 // there is no broker-wide default. A start reads all segments, so keep retention short (1M messages of 500 B: 2 s).
+// Compaction halts the broker for about 7 us per stored batch of a compacted topic, each CleanerInterval.
 //
 // There is no authentication: the broker binds to loopback and refuses anything else.
 package broker

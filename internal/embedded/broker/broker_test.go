@@ -2,6 +2,7 @@ package broker_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -375,6 +376,16 @@ func TestReadReadyRefusesWhatIsNotAReadyLine(t *testing.T) {
 			t.Errorf("ReadReady(%.20q) = %v, want an error", in, addrs)
 		}
 	}
+}
+
+func FuzzReadReady(f *testing.F) {
+	f.Add([]byte("{\"addrs\":[\"127.0.0.1:9092\"]}\n"))
+	f.Add([]byte("{\"addrs\":null}\n"))
+	f.Fuzz(func(t *testing.T, line []byte) {
+		if addrs, err := broker.ReadReady(bytes.NewReader(line)); (err == nil) != (len(addrs) > 0) {
+			t.Errorf("ReadReady = %v, %v: want addresses or an error", addrs, err)
+		}
+	})
 }
 
 func freeAddr(t *testing.T) string {
