@@ -77,17 +77,40 @@ func Parse(userAgent string, hints Hints) Device {
 var headless = []string{
 	"headless", "phantomjs", "puppeteer", "playwright", "selenium", "webdriver", "slimerjs", "htmlunit", "jsdom", "nightmare", "cypress",
 	"chrome-lighthouse", "pagespeed", "ptst/", "gtmetrix", "pingdom", "uptimerobot", "statuscake", "datadogsynthetics", "google-inspectiontool",
-	"googleother", "google-read-aloud", "line-poker", "bingpreview", "skypeuripreview", "whatsapp/", "prerender", "node-fetch", "axios/", "okhttp",
+	"googleother", "google-read-aloud", "line-poker", "bingpreview", "skypeuripreview", "whatsapp/", "prerender",
 }
 
 // apps are the browsers, in lower-case tokens, that the parser takes for the engine they are made of; most are the
 // windows that apps open for a link. The first that is found counts.
 var apps = []struct{ token, family string }{
-	{" line/", "line"}, {"yjapp-", "yahoo_japan"}, {"yjtop", "yahoo_japan"}, {"instagram ", "instagram"}, {"fban/", "facebook"}, {"fb_iab", "facebook"},
-	{"fbav/", "facebook"}, {"bytedancewebview", "tiktok"}, {"musical_ly", "tiktok"}, {"twitter for", "x"}, {"twitterandroid", "x"},
-	{"pinterest/", "pinterest"}, {"micromessenger/", "wechat"}, {"kakaotalk", "kakaotalk"}, {"smartnews", "smartnews"}, {"gsa/", "google_app"},
-	{"duckduckgo/", "duckduckgo"}, {"yabrowser/", "yandex"}, {"ucbrowser/", "uc"}, {"silk/", "silk"}, {"whale/", "whale"}, {"sleipnir/", "sleipnir"},
-	{"vivaldi/", "vivaldi"}, {"huaweibrowser/", "huawei"}, {"miuibrowser/", "miui"}, {"brave/", "brave"}, {"focus/", "firefox"}, {"klar/", "firefox"},
+	{" line/", "line"},
+	{"yjapp-", "yahoo_japan"},
+	{"yjtop", "yahoo_japan"},
+	{"instagram ", "instagram"},
+	{"fban/", "facebook"},
+	{"fb_iab", "facebook"},
+	{"fbav/", "facebook"},
+	{"bytedancewebview", "tiktok"},
+	{"musical_ly", "tiktok"},
+	{"twitter for", "x"},
+	{"twitterandroid", "x"},
+	{"pinterest/", "pinterest"},
+	{"micromessenger/", "wechat"},
+	{"kakaotalk", "kakaotalk"},
+	{"smartnews", "smartnews"},
+	{"gsa/", "google_app"},
+	{"duckduckgo/", "duckduckgo"},
+	{"yabrowser/", "yandex"},
+	{"ucbrowser/", "uc"},
+	{"silk/", "silk"},
+	{"whale/", "whale"},
+	{"sleipnir/", "sleipnir"},
+	{"vivaldi/", "vivaldi"},
+	{"huaweibrowser/", "huawei"},
+	{"miuibrowser/", "miui"},
+	{"brave/", "brave"},
+	{"focus/", "firefox"},
+	{"klar/", "firefox"},
 }
 
 // families maps the parser's names to ours.

@@ -105,9 +105,9 @@ func BenchmarkParse(b *testing.B) {
 		name, ua string
 		allocs   float64 // the ceiling
 	}{
-		{"Chrome on Windows", chromeWindows, 30},
-		{"Safari on an iPhone", safariIPhone, 30},
-		{"robot", headlessChrome, 3},
+		{"Chrome on Windows", chromeWindows, 20},
+		{"Safari on an iPhone", safariIPhone, 20},
+		{"robot", headlessChrome, 1},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			if allocs := testing.AllocsPerRun(100, func() { Parse(bench.ua, Hints{}) }); allocs > bench.allocs {
