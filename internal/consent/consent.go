@@ -214,4 +214,6 @@ func Standing(subjects []Subject, bit core.Purpose, t int64) (granted, objected 
 }
 
 // Clamp bounds a claimed time of an act: it cannot be later than its receipt, nor negative.
-func Clamp(claimed, received int64) int64 { return min(max(claimed, 0), max(received, 0), math.MaxInt64) }
+func Clamp(claimed, received int64) int64 {
+	return min(max(claimed, 0), max(received, 0), math.MaxInt64)
+}

@@ -36,7 +36,9 @@ func packages(t *testing.T) []pkg {
 }
 
 // in reports whether a package is the room or lies inside it.
-func in(path, room string) bool { return path == module+room || strings.HasPrefix(path, module+room+"/") }
+func in(path, room string) bool {
+	return path == module+room || strings.HasPrefix(path, module+room+"/")
+}
 
 func TestTheRolesNeverImportEachOther(t *testing.T) {
 	roles := []string{"collector", "pipeline", "query"}
