@@ -1,9 +1,11 @@
 package clickhouse_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"syscall"
@@ -118,6 +120,69 @@ func TestTheEmbeddedEngineServesTheDriver(t *testing.T) {
 	})
 }
 
+func TestTheEmbeddedEngineAnswersOnlyItsOwner(t *testing.T) {
+	engine := testkit.Engine(t, t.TempDir())
+	owner, err := url.Parse(engine.DSN())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		user *url.Userinfo
+		want int
+	}{
+		"nobody": {nil, http.StatusForbidden}, "a stranger": {url.UserPassword("default", "guess"), http.StatusForbidden},
+		"no password": {url.User("default"), http.StatusForbidden}, "its owner": {owner.User, http.StatusOK},
+	} {
+		t.Run(name, func(t *testing.T) {
+			to := url.URL{Scheme: "http", Host: owner.Host, Path: "/", User: tc.user}
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, to.String(), strings.NewReader("SELECT timezone()"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			res, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = res.Body.Close() }()
+			body, err := io.ReadAll(res.Body)
+			if err != nil || res.StatusCode != tc.want || (tc.want == http.StatusOK) != (string(body) == "UTC\n") {
+				t.Errorf("status %d, body %q, %v", res.StatusCode, body, err)
+			}
+		})
+	}
+}
+
+func TestAReadIsAbandonedWhenItsClientLeaves(t *testing.T) {
+	db := testkit.Database(t, testkit.Engine(t, t.TempDir()))
+	const long = "SELECT sum(sipHash64(number)) FROM numbers(1000000000000)"
+	running := func() uint64 {
+		return count(t, db, "SELECT count() FROM system.processes WHERE query LIKE 'SELECT sum(sip%'")
+	}
+	ctx, leave := context.WithCancel(t.Context())
+	left := make(chan error, 1)
+	go func() {
+		left <- db.Select(ctx, long, nil, clickhouse.Limits{}, func(clickhouse.Rows) error { return nil })
+	}()
+	testkit.Eventually(t, time.Minute, func() bool { return running() == 1 })
+	leave()
+	if err := <-left; !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+	testkit.Eventually(t, time.Minute, func() bool { return running() == 0 })
+}
+
+func TestRaggedColumnsAreRefused(t *testing.T) {
+	db := testkit.ClickHouse(t)
+	columns := masks(3)
+	columns[1].Values = []uint8{1}
+	if err := db.Insert(t.Context(), "consent_masks", "r/0/1", columns); err == nil || core.IsRetryable(err) {
+		t.Errorf("error %v", err)
+	}
+	if n := count(t, db, "SELECT count() FROM consent_masks"); n != 0 {
+		t.Errorf("%d rows", n)
+	}
+}
+
 func TestAnInsertThatBreaksOffLeavesNothing(t *testing.T) {
 	engine := testkit.Engine(t, t.TempDir())
 	db := testkit.Database(t, engine)
@@ -129,8 +194,8 @@ func TestAnInsertThatBreaksOffLeavesNothing(t *testing.T) {
 		_, _ = w.Write([]byte(strings.Repeat("1\n", 1000)))
 		_ = w.CloseWithError(errors.New("cut"))
 	}()
-	url := strings.TrimSuffix(engine.DSN(), "/default") + "/?query=INSERT+INTO+t+FORMAT+TSV"
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, body)
+	target := strings.TrimSuffix(engine.DSN(), "/default") + "/?query=INSERT+INTO+t+FORMAT+TSV"
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, target, body)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,11 +2,13 @@
 // binary, behind a handler that speaks ClickHouse's HTTP interface. clickhouse-go talks to it as to a server.
 //
 // The engine lives in a child because a crash of it would take the whole process along; the parent keeps the listening
-// socket, so a restarted child answers at the same address. There are no users: it listens on loopback only.
+// socket, so a restarted child answers at the same address. There are no users: it listens on loopback only, and every
+// start has a password of its own, because a web page or another account of the machine reaches loopback too.
 package chdb
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -38,11 +40,13 @@ type Config struct {
 const (
 	envLibrary = "SEKISHO_ENGINE_LIBRARY"
 	envData    = "SEKISHO_ENGINE_DATA"
+	envKey     = "SEKISHO_ENGINE_KEY"
 )
 
 // Engine is a supervised child.
 type Engine struct {
 	cfg      Config
+	key      string
 	listener *net.TCPListener
 	logger   *slog.Logger
 	stop     context.CancelFunc
@@ -80,7 +84,7 @@ func Start(ctx context.Context, cfg Config) (*Engine, error) {
 		return nil, errors.Join(errors.New("start clickhouse: the address is not loopback"), l.Close())
 	}
 	run, stop := context.WithCancel(context.Background())
-	e := &Engine{cfg: cfg, listener: l.(*net.TCPListener), logger: cfg.Logger, stop: stop, ended: make(chan struct{})} //nolint:forcetypeassert // net.Listen("tcp")
+	e := &Engine{cfg: cfg, key: rand.Text(), listener: l.(*net.TCPListener), logger: cfg.Logger, stop: stop, ended: make(chan struct{})} //nolint:forcetypeassert // net.Listen("tcp")
 	died := make(chan error, 1)
 	go func() {
 		defer close(e.ended)
@@ -114,8 +118,11 @@ func (e *Engine) answers(ctx context.Context) bool {
 	return res.Body.Close() == nil && res.StatusCode == http.StatusOK
 }
 
-// DSN is where clickhouse-go finds the engine. It stays the same over restarts of the child.
-func (e *Engine) DSN() string { return "http://" + e.listener.Addr().String() + "/default" }
+// DSN is where clickhouse-go finds the engine. It stays the same over restarts of the child. It holds the password: it
+// MUST NOT be logged.
+func (e *Engine) DSN() string {
+	return "http://default:" + e.key + "@" + e.listener.Addr().String() + "/default"
+}
 
 // PID is the child's process id, 0 between two children.
 func (e *Engine) PID() int {
@@ -168,7 +175,8 @@ func (e *Engine) child(ctx context.Context) error {
 	}
 	defer func() { _ = socket.Close() }()
 	cmd := exec.CommandContext(ctx, e.cfg.Command[0], e.cfg.Command[1:]...) //nolint:gosec // G204: our own executable
-	cmd.Env = append(os.Environ(), envLibrary+"="+e.cfg.Library, envData+"="+e.cfg.DataDir)
+	cmd.Env = append(os.Environ(), envLibrary+"="+e.cfg.Library, envData+"="+e.cfg.DataDir, envKey+"="+e.key,
+		"TZ=UTC") // the engine takes its time zone from here and from nowhere else
 	cmd.ExtraFiles = []*os.File{socket}
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = childAttributes()
@@ -201,6 +209,10 @@ func RunChild(logger *slog.Logger) error {
 		return fmt.Errorf("run clickhouse: no socket, this command is for sekisho itself: %w", err)
 	}
 	data := os.Getenv(envData)
+	key := os.Getenv(envKey)
+	if key == "" {
+		return errors.New("run clickhouse: no key, this command is for sekisho itself")
+	}
 	lib, err := loadLibrary(os.Getenv(envLibrary))
 	if err != nil {
 		return fmt.Errorf("run clickhouse: %w", err)
@@ -217,7 +229,7 @@ func RunChild(logger *slog.Logger) error {
 		return fmt.Errorf("run clickhouse: %w", err)
 	}
 	server := &http.Server{
-		Handler:           &handler{lib: lib, args: args, version: version, logger: logger},
+		Handler:           &handler{lib: lib, args: args, version: version, key: key, logger: logger},
 		ReadHeaderTimeout: 10 * time.Second,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 	}
@@ -257,12 +269,6 @@ type settings struct {
 	MergeTree struct {
 		Fsync int `xml:"fsync_after_insert"`
 	} `xml:"merge_tree"`
-	Profiles struct {
-		Default struct {
-			AsyncInsert int `xml:"async_insert"`
-			DedupViews  int `xml:"deduplicate_blocks_in_dependent_materialized_views"`
-		} `xml:"default"`
-	} `xml:"profiles"`
 }
 
 func writeConfig(cfg *Config) error {
@@ -273,7 +279,6 @@ func writeConfig(cfg *Config) error {
 	if cfg.Sync {
 		s.MergeTree.Fsync = 1
 	}
-	s.Profiles.Default.DedupViews = 1
 	text, err := xml.MarshalIndent(s, "", "  ")
 	if err != nil {
 		return fmt.Errorf("write engine configuration: %w", err)

@@ -2,6 +2,8 @@ package chdb
 
 import (
 	"compress/gzip"
+	"context"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +13,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	chproto "github.com/ClickHouse/ch-go/proto"
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -34,12 +38,19 @@ type handler struct {
 	lib     *library
 	args    []string
 	version string
+	key     string // the password of this start
 	logger  *slog.Logger
+	serial  atomic.Uint64 // of requests
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/ping" {
 		_, _ = io.WriteString(w, "Ok.\n")
+		return
+	}
+	if !h.admits(r) {
+		w.Header().Set("X-ClickHouse-Exception-Code", "516")
+		http.Error(w, "Code: 516. DB::Exception: wrong password. (AUTHENTICATION_FAILED)", http.StatusForbidden)
 		return
 	}
 	w.Header().Set("X-ClickHouse-Server-Display-Name", "sekisho")
@@ -63,6 +74,15 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=UTF-8")
 	w.WriteHeader(status)
 	_, _ = io.WriteString(w, err.Error())
+}
+
+// admits holds a request's password, by Basic authentication or ClickHouse's header, against the one of this start.
+func (h *handler) admits(r *http.Request) bool {
+	_, key, ok := r.BasicAuth()
+	if !ok {
+		key = r.Header.Get("X-ClickHouse-Key")
+	}
+	return subtle.ConstantTimeCompare([]byte(key), []byte(h.key)) == 1
 }
 
 func (h *handler) serve(w http.ResponseWriter, r *http.Request) (wrote bool, err error) {
@@ -108,6 +128,13 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) (wrote bool, err
 	if st.kind == kindInsert {
 		return false, insertBody(c, st, params, body)
 	}
+	if st.kind != kindExecute {
+		release, err := h.abandon(r.Context(), c)
+		if err != nil {
+			return false, err
+		}
+		defer release()
+	}
 	w.Header().Set("X-ClickHouse-Format", format)
 	if st.kind == kindSelect {
 		err := c.stream(st.sql, format, params, func(chunk []byte) error {
@@ -124,6 +151,44 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) (wrote bool, err
 	defer result.destroy()
 	_, err = w.Write(result.bytes())
 	return true, err
+}
+
+// abandon makes the engine give up the read that c runs next once ctx ends: its client is gone. A connection that
+// waits for its first row hears nothing, so another one kills it, by the comment that names the request. The read may
+// not have begun yet, so it is tried until release is called.
+func (h *handler) abandon(ctx context.Context, c *conn) (release func(), err error) {
+	comment := "request-" + strconv.FormatUint(h.serial.Add(1), 10)
+	if err := c.run("SET log_comment = '" + comment + "'"); err != nil {
+		return nil, err
+	}
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		select {
+		case <-done:
+			return
+		case <-ctx.Done():
+		}
+		killer, err := h.lib.open(h.args...)
+		if err != nil {
+			h.logger.Error("cannot abandon a read", slog.Any("error", err))
+			return
+		}
+		defer killer.close()
+		for {
+			// Asynchronous: KILL QUERY ... SYNC may hang.
+			if err := killer.run("KILL QUERY WHERE Settings['log_comment'] = '" + comment + "' ASYNC"); err != nil {
+				h.logger.Error("cannot abandon a read", slog.String("comment", comment))
+				return
+			}
+			select {
+			case <-done:
+				return
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	}()
+	return func() { close(done); <-ended }, nil
 }
 
 func decoded(r *http.Request) (io.Reader, error) {
@@ -156,6 +221,10 @@ var (
 // prepare applies a request's database and settings to its own connection and returns the bound parameters.
 func prepare(c *conn, q url.Values) ([]param, error) {
 	var params []param
+	// On by default here, and profiles of the configuration file are not read.
+	if err := c.run("SET async_insert = 0"); err != nil {
+		return nil, err
+	}
 	if db := q.Get("database"); db != "" {
 		if err := c.run("USE `" + quoteColumns.Replace(db) + "`"); err != nil {
 			return nil, err
