@@ -26,12 +26,13 @@ type cli struct {
 
 	ConfigFile kong.ConfigFlag `name:"config-file" help:"YAML file with the same names as the flags." env:"SEKISHO_CONFIG_FILE"`
 
-	Up       upCommand       `cmd:"" help:"Run everything on this machine, on embedded engines unless others are named."`
-	Pipeline pipelineCommand `cmd:"" help:"Run the pipeline: Kafka to ClickHouse, through the checkpoint."`
-	Migrate  migrateCommand  `cmd:"" help:"Bring the ClickHouse schema up to date and set retention from the policy."`
-	Doctor   doctorCommand   `cmd:"" help:"Check what this machine and this configuration need."`
-	Settings configCommand   `cmd:"" name:"config" help:"Check or print the configuration."`
-	Version  versionCommand  `cmd:"" help:"Print the version."`
+	Up       upCommand        `cmd:"" help:"Run everything on this machine, on embedded engines unless others are named."`
+	Edge     collectorCommand `cmd:"" name:"collector" help:"Run the collector: beacons and server events in, sealed envelopes to Kafka."`
+	Pipeline pipelineCommand  `cmd:"" help:"Run the pipeline: Kafka to ClickHouse, through the checkpoint."`
+	Migrate  migrateCommand   `cmd:"" help:"Bring the ClickHouse schema up to date and set retention from the policy."`
+	Doctor   doctorCommand    `cmd:"" help:"Check what this machine and this configuration need."`
+	Settings configCommand    `cmd:"" name:"config" help:"Check or print the configuration."`
+	Version  versionCommand   `cmd:"" help:"Print the version."`
 
 	Engine engineCommand `cmd:"" name:"engine-clickhouse" hidden:""`
 }

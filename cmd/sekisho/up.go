@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/sekisho/sekisho/internal/config"
 	"github.com/sekisho/sekisho/internal/site"
 )
@@ -33,6 +35,12 @@ func (upCommand) Run(ctx context.Context, cfg *config.Config, logger *slog.Logge
 	if err := migrate(ctx, e.db, policies, logger); err != nil {
 		return errors.Join(err, e.stop())
 	}
-	fmt.Printf("sekisho is up. Pipeline metrics: http://%s/metrics. Ctrl-C stops it.\n", cfg.Pipeline.Addr)
-	return errors.Join(runPipeline(ctx, cfg, e, policies, sites, logger), e.stop())
+	if _, _, err := openKeys(cfg); err != nil { // publishes the key that the collector seals to
+		return errors.Join(err, e.stop())
+	}
+	fmt.Printf("sekisho is up. Ctrl-C stops it.\n  collector         http://%s\n  pipeline metrics  http://%s/metrics\n", cfg.Collector.Addr, cfg.Pipeline.Addr)
+	work, wctx := errgroup.WithContext(ctx)
+	work.Go(func() error { return runPipeline(wctx, cfg, e, policies, sites, logger) })
+	work.Go(func() error { return runCollector(wctx, cfg, e.cluster, policies, sites, logger) })
+	return errors.Join(work.Wait(), e.stop())
 }
