@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -271,11 +272,14 @@ var errCrash = errors.New("crash")
 // as if the process had been killed there.
 type crashing struct {
 	*clickhouse.DB
+	mu     *sync.Mutex // the partitions insert at the same time
 	random *mathrand.Rand
 }
 
 func (c crashing) Insert(ctx context.Context, table, token string, columns []clickhouse.Column) error {
+	c.mu.Lock()
 	die := c.random.IntN(5)
+	c.mu.Unlock()
 	if die == 0 {
 		return errCrash
 	}
@@ -316,7 +320,7 @@ func TestNothingIsLostOrDoubledOverCrashes(t *testing.T) {
 	reliable := h.deps.Store
 	var crashes int
 	for seed := range uint64(25) {
-		h.deps.Store = crashing{h.db, mathrand.New(mathrand.NewPCG(seed, 7))}
+		h.deps.Store = crashing{h.db, &sync.Mutex{}, mathrand.New(mathrand.NewPCG(seed, 7))}
 		p, err := New(h.cfg, h.deps)
 		if err != nil {
 			t.Fatal(err)

@@ -20,6 +20,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -75,7 +76,7 @@ func Start(ctx context.Context, cfg Config) (*Engine, error) {
 	if err := writeConfig(&cfg); err != nil {
 		return nil, fmt.Errorf("start clickhouse: %w", err)
 	}
-	l, err := net.Listen("tcp", cfg.Addr)
+	l, err := listen(ctx, cfg.Addr)
 	if err != nil {
 		return nil, fmt.Errorf("start clickhouse: %w", err)
 	}
@@ -140,6 +141,21 @@ func (e *Engine) Stop(ctx context.Context) error {
 		return fmt.Errorf("stop clickhouse: %w", ctx.Err())
 	}
 	return e.listener.Close()
+}
+
+// listen waits for the address: the child of a parent that was killed holds it until it has noticed and closed its tables.
+func listen(ctx context.Context, addr string) (net.Listener, error) {
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+		if err == nil || !errors.Is(err, syscall.EADDRINUSE) || time.Now().After(deadline) {
+			return l, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 // supervise keeps a child running until ctx ends. A child that lived less than five seconds is told to died, once.

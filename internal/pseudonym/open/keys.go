@@ -92,15 +92,17 @@ func (k *Keys) day(site, day string) ([]byte, error) {
 	name := site + "/" + day
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if !k.current(day) {
+		clear(k.days[name])
+		delete(k.days, name)
+		return nil, ErrDestroyed
+	}
 	if key, ok := k.days[name]; ok {
 		return key, nil
 	}
 	path := k.store.path("cookieless", site, day+".key")
 	key, err := k.store.read(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		if !k.current(day) {
-			return nil, ErrDestroyed
-		}
 		key, err = k.once(path)
 	}
 	if err != nil {
@@ -110,8 +112,8 @@ func (k *Keys) day(site, day string) ([]byte, error) {
 	return key, nil
 }
 
-// current reports whether the day, or the day after it, is on somewhere on earth (UTC-12 to UTC+14): only then may a
-// key be made for it. A key that was destroyed is never made anew.
+// current reports whether the day, or the day after it, is on somewhere on earth (UTC-12 to UTC+14): only then may its
+// key be made or used, whether its file is still there or not. A key that was destroyed is never made anew.
 func (k *Keys) current(day string) bool {
 	now := k.now().UTC()
 	return day >= Yesterday(now) && day <= now.Add(14*time.Hour).Format(time.DateOnly)

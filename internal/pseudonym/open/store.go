@@ -90,18 +90,22 @@ func (s *Store) once(path string, content []byte) ([]byte, error) {
 	return s.read(path)
 }
 
-// destroy overwrites and unlinks a key file.
+// destroy takes a key file's name away, so that nobody can read half of it, and then overwrites and unlinks it.
 func (s *Store) destroy(path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
 		return fmt.Errorf("destroy key: %w", err)
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	gone := path + ".destroyed"
+	if err := os.Rename(path, gone); err != nil {
+		return fmt.Errorf("destroy key: %w", err)
+	}
+	f, err := os.OpenFile(gone, os.O_WRONLY, 0)
 	if err != nil {
 		return fmt.Errorf("destroy key: %w", err)
 	}
 	_, err = f.Write(make([]byte, info.Size()))
-	if err = errors.Join(err, f.Sync(), f.Close(), os.Remove(path), syncDir(filepath.Dir(path))); err != nil {
+	if err = errors.Join(err, f.Sync(), f.Close(), os.Remove(gone), syncDir(filepath.Dir(path))); err != nil {
 		return fmt.Errorf("destroy key: %w", err)
 	}
 	return nil
