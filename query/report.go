@@ -1,0 +1,199 @@
+package query
+
+import (
+	"embed"
+	"fmt"
+	"regexp"
+	"slices"
+
+	"github.com/sekisho/sekisho/internal/core"
+	"github.com/sekisho/sekisho/schemas"
+)
+
+//go:embed sql/*.sql
+var statements embed.FS
+
+// kind is how a column travels from ClickHouse to JSON.
+type kind uint8
+
+const (
+	text  kind = iota // string
+	count             // integer
+	ratio             // number
+	money             // decimal string: no float ever holds an amount
+	clock             // RFC 3339 in the site's time zone
+)
+
+// label is a text in the languages of the dashboard.
+type label struct {
+	JA string `json:"ja"`
+	EN string `json:"en"`
+}
+
+// column is one column of an answer.
+type column struct {
+	name  string
+	from  string // alias in the SQL when it is not the name
+	kind  kind
+	label label
+}
+
+func (c column) alias() string {
+	if c.from != "" {
+		return c.from
+	}
+	return c.name
+}
+
+// part is one statement of a report, over the rows that the gate let pass.
+type part struct {
+	file    string   // sql/<file>.sql
+	reads   []string // columns of the events table; the statement sees no other
+	columns []column
+	order   string // of the rows; MUST be total
+	// optional parts are left out, not refused, when the purpose may not use what they read.
+	optional bool
+	into     string // nested below this key; empty: the answer's own rows
+	label    label  // of into
+}
+
+// report is an entry of the closed catalogue. Its first part makes the rows; the others add to its only row.
+type report struct {
+	name  string
+	parts []part
+}
+
+// technical are the columns of category record and pseudonym that the gate hands on: they count, and are not shown.
+var technical = []string{"session_id", "type", "event_id", "received_at"}
+
+// dimensions are what a request may filter by, and the column each of them is.
+var dimensions = map[string]string{
+	"host": "host", "path": "path", "channel": "channel", "source": "channel_source", "referrer": "referrer_host",
+	"campaign": "utm_campaign", "country": "country", "region": "region", "device": "device", "browser": "browser",
+	"os": "os", "language": "language", "operation": "operation", "target": "operation_target", "query": "search_query",
+	"ad": "ad_id", "slot": "ad_slot", "currency": "currency",
+}
+
+var (
+	visitors = column{name: "visitors", kind: count, label: label{"訪問者", "Visitors"}}
+	sessions = column{name: "sessions", kind: count, label: label{"セッション", "Sessions"}}
+	views    = column{name: "page_views", kind: count, label: label{"ページビュー", "Page views"}}
+	revenue  = column{name: "revenue", kind: money, label: label{"売上", "Revenue"}}
+	currency = column{name: "currency", kind: text, label: label{"通貨", "Currency"}}
+	orders   = column{name: "orders", kind: count, label: label{"注文", "Orders"}}
+	users    = column{name: "users", kind: count, label: label{"利用者", "Users"}}
+	visible  = column{name: "visible_seconds", kind: ratio, label: label{"平均表示時間（秒）", "Average visible time (seconds)"}}
+)
+
+// catalogue is every report there is.
+var catalogue = []report{
+	{"overview", []part{
+		{file: "totals", columns: []column{
+			visitors, sessions, views,
+			{name: "bounce_rate", kind: ratio, label: label{"直帰率", "Bounce rate"}},
+		}, order: "visitors"},
+		{file: "engagement", reads: []string{"visible_ms"}, columns: []column{visible}, order: "visible_seconds", optional: true},
+		{
+			file: "acts", columns: []column{{name: "operations", kind: count, label: label{"操作", "Operations"}}},
+			order: "operations", optional: true,
+		},
+		{
+			file: "revenue", reads: []string{"order_key", "currency", "amount"}, columns: []column{currency, orders, revenue},
+			order: "currency", optional: true, into: "revenue", label: label{"通貨ごとの売上", "Revenue by currency"},
+		},
+	}},
+	{"timeseries", []part{{file: "timeseries", reads: []string{"time"}, columns: []column{
+		{name: "time", from: "start", kind: clock, label: label{"期間の始まり", "Start"}}, visitors, sessions, views,
+	}, order: "start"}}},
+	{"pages", []part{{file: "pages", reads: []string{"time", "host", "path", "visible_ms"}, columns: []column{
+		{name: "host", label: label{"ホスト", "Host"}},
+		{name: "path", label: label{"ページ", "Page"}},
+		{name: "views", kind: count, label: label{"表示回数", "Views"}},
+		visitors,
+		{name: "entries", kind: count, label: label{"閲覧開始", "Entries"}},
+		{name: "exits", kind: count, label: label{"離脱", "Exits"}},
+		visible,
+	}, order: "views DESC, host, path"}}},
+	{"sources", []part{{file: "sources", reads: []string{"time", "channel", "channel_source", "referrer_host"}, columns: []column{
+		{name: "channel", label: label{"流入経路", "Channel"}},
+		{name: "source", from: "source_name", label: label{"流入元", "Source"}},
+		{name: "referrer", label: label{"参照元", "Referrer"}},
+		visitors, sessions, views,
+	}, order: "sessions DESC, channel, source_name, referrer"}}},
+	{"locations", []part{{file: "locations", reads: []string{"country", "region"}, columns: []column{
+		{name: "country", label: label{"国", "Country"}},
+		{name: "region", label: label{"地域", "Region"}},
+		visitors, sessions, views,
+	}, order: "visitors DESC, country, region"}}},
+	{"devices", []part{{file: "devices", reads: []string{"device", "browser", "os"}, columns: []column{
+		{name: "device", label: label{"端末", "Device"}},
+		{name: "browser", label: label{"ブラウザ", "Browser"}},
+		{name: "os", label: label{"OS", "Operating system"}},
+		visitors, sessions, views,
+	}, order: "visitors DESC, device, browser, os"}}},
+	{"operations", []part{{file: "operations", reads: []string{"operation", "operation_target", "custom_name"}, columns: []column{
+		{name: "name", label: label{"操作", "Operation"}},
+		{name: "target", label: label{"対象", "Target"}},
+		{name: "count", kind: count, label: label{"回数", "Count"}},
+		users,
+	}, order: "count DESC, name, target"}}},
+	{"searches", []part{{file: "searches", reads: []string{"search_query", "search_results"}, columns: []column{
+		{name: "query", label: label{"検索した語", "Query"}},
+		{name: "count", kind: count, label: label{"回数", "Count"}},
+		users,
+		{name: "without_result", kind: count, label: label{"結果なし", "Without result"}},
+	}, order: "count DESC, query"}}},
+	{"purchases", []part{{
+		file: "purchases", reads: []string{"order_key", "currency", "item_sku", "item_name", "item_quantity", "item_price"},
+		columns: []column{
+			{name: "sku", label: label{"商品コード", "SKU"}},
+			{name: "name", label: label{"商品", "Item"}},
+			currency,
+			{name: "quantity", from: "sold", kind: count, label: label{"数量", "Quantity"}},
+			orders, revenue,
+		}, order: "currency, revenue DESC, sku, name",
+	}}},
+	{"ads", []part{{file: "ads", reads: []string{"ad_id", "ad_slot", "ad_click"}, columns: []column{
+		{name: "ad", label: label{"広告", "Advertisement"}},
+		{name: "slot", label: label{"枠", "Slot"}},
+		{name: "impressions", kind: count, label: label{"表示回数", "Impressions"}},
+		{name: "clicks", kind: count, label: label{"クリック", "Clicks"}},
+		{name: "rate", kind: ratio, label: label{"クリック率", "Click rate"}},
+	}, order: "impressions DESC, ad, slot"}}},
+}
+
+// Reports names the reports of the catalogue.
+func Reports() []string {
+	names := make([]string, len(catalogue))
+	for i, r := range catalogue {
+		names[i] = r.name
+	}
+	return names
+}
+
+func reportNamed(name string) (*report, bool) {
+	i := slices.IndexFunc(catalogue, func(r report) bool { return r.name == name })
+	if i < 0 {
+		return nil, false
+	}
+	return &catalogue[i], true
+}
+
+var commented = regexp.MustCompile(`(?m)^ {4}(\w+) .*COMMENT '(\w+)'`)
+
+// categories reads the data category of every stored event column where the pipeline has it from: the schema.
+func categories() (map[string]core.Category, error) {
+	schema, err := schemas.ClickHouse.ReadFile("clickhouse/00001_events.sql")
+	if err != nil {
+		return nil, fmt.Errorf("read schema: %w", err)
+	}
+	byColumn := map[string]core.Category{}
+	for _, m := range commented.FindAllSubmatch(schema, -1) {
+		category, ok := core.ParseCategory(string(m[2]))
+		if !ok {
+			return nil, fmt.Errorf("read schema: column %s has no category", m[1])
+		}
+		byColumn[string(m[1])] = category
+	}
+	return byColumn, nil
+}

@@ -1,0 +1,30 @@
+-- The gate: which rows of the site and the period the purpose may see, and why it may not see the others.
+-- A withdrawal masks what is at or before it, for every identity of the row. A row whose pseudonym has expired can no
+-- longer be held against the withdrawals, so it is not shown.
+denied AS
+(
+    SELECT subject, max(denied_at) AS denied_at
+    FROM consent_masks
+    WHERE site = {site:String} AND purpose = {bit:UInt8}
+    GROUP BY subject
+),
+gate AS
+(
+    SELECT
+        /*columns*/
+        if(e.account_id != 0, e.account_id, e.visitor_id) AS subject,
+        multiIf(
+            NOT bitTest(e.purposes, {bit:UInt8}), 'not_permitted',
+            e.visitor_id = 0 AND e.linkage != 'none', 'pseudonym_expired',
+            (e.visitor_id != 0 AND e.time <= v.denied_at)
+                OR (e.account_id != 0 AND e.time <= a.denied_at)
+                OR (e.device_key != 0 AND e.time <= d.denied_at), 'withdrawn',
+            '') AS left_out
+    FROM events AS e
+    LEFT JOIN denied AS v ON v.subject = e.visitor_id
+    LEFT JOIN denied AS a ON a.subject = e.account_id
+    LEFT JOIN denied AS d ON d.subject = e.device_key
+    WHERE e.site = {site:String}
+        AND e.time >= fromUnixTimestamp64Milli({from:Int64}, 'UTC')
+        AND e.time < fromUnixTimestamp64Milli({to:Int64}, 'UTC')
+)
