@@ -71,14 +71,44 @@ func CreateKey(file, name string, purposes, sites []string, random io.Reader, no
 	key := "sk_" + g.ID + "_" + base64.RawURLEncoding.EncodeToString(secret[:])
 	g.Hash = hashOf(key)
 	d.Keys = append(d.Keys, g)
-	data, err := json.MarshalIndent(d, "", "  ")
-	if err != nil {
-		return "", fmt.Errorf("create key: %w", err)
-	}
-	if err := replace(file, append(data, '\n')); err != nil {
+	if err := writeGrants(file, d); err != nil {
 		return "", fmt.Errorf("create key: %w", err)
 	}
 	return key, nil
+}
+
+// Keys lists the grants of the file, oldest first. No key can be made from them.
+func Keys(file string) ([]Grant, error) {
+	d, err := readGrants(file)
+	if err != nil {
+		return nil, err
+	}
+	return d.Keys, nil
+}
+
+// RevokeKey takes the key with this id out of the file. From then on no read passes with it.
+func RevokeKey(file, id string) error {
+	d, err := readGrants(file)
+	if err != nil {
+		return fmt.Errorf("revoke key: %w", err)
+	}
+	rest := slices.DeleteFunc(slices.Clone(d.Keys), func(g Grant) bool { return g.ID == id })
+	if len(rest) == len(d.Keys) {
+		return errors.New("revoke key: no key has this id")
+	}
+	d.Keys = rest
+	if err := writeGrants(file, d); err != nil {
+		return fmt.Errorf("revoke key: %w", err)
+	}
+	return nil
+}
+
+func writeGrants(file string, d *grantsDocument) error {
+	data, err := json.MarshalIndent(d, "", "  ")
+	if err != nil {
+		return fmt.Errorf("write grants: %w", err)
+	}
+	return replace(file, append(data, '\n'))
 }
 
 // replace writes a file whole or not at all, readable by its owner only.

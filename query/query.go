@@ -18,7 +18,6 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/sekisho/sekisho/internal/clickhouse"
 	"github.com/sekisho/sekisho/internal/core"
@@ -97,7 +96,6 @@ func New(config Config, deps Deps) (*Query, error) {
 	}
 	q.engine.GET("/healthz", func(g *gin.Context) { g.Status(http.StatusOK) })
 	q.engine.GET("/readyz", q.ready)
-	q.engine.GET("/metrics", gin.WrapH(promhttp.HandlerFor(deps.Metrics, promhttp.HandlerOpts{})))
 	q.engine.GET("/v1/reports/:report", q.getReport)
 	return q, nil
 }

@@ -52,8 +52,10 @@ type Coverage struct {
 // LeftOut is a number of events that the report does not rest on.
 type LeftOut struct {
 	Reason string `json:"reason"`
-	Count  uint64 `json:"count"`
-	Text   label  `json:"text"`
+	// Count is nil when stored events of fewer subjects than the threshold are behind it. What was never stored has no
+	// subject, and is counted exactly.
+	Count *uint64 `json:"count"`
+	Text  label   `json:"text"`
 }
 
 // run reads every part, suppresses, and reads the coverage.
@@ -192,9 +194,7 @@ func (c *cell) value(k kind, location *time.Location) any {
 
 // cover counts what the purpose sees of the site and the period, what the gate held back, and what was never stored.
 func (q *Query) cover(ctx context.Context, planned *plan) (Coverage, error) {
-	var included uint64
-	coverage := Coverage{LeftOut: []LeftOut{}}
-	var people uint64
+	coverage := Coverage{Included: new(uint64), LeftOut: []LeftOut{}}
 	err := q.deps.Store.Select(ctx, planned.coverage, planned.params, q.limits(), func(rows clickhouse.Rows) error {
 		for rows.Next() {
 			var (
@@ -204,19 +204,20 @@ func (q *Query) cover(ctx context.Context, planned *plan) (Coverage, error) {
 			if err := rows.Scan(&reason, &n, &subjects); err != nil {
 				return err
 			}
+			shown := &n
+			if subjects < uint64(q.config.Threshold) { //nolint:gosec // G115: at least 2
+				shown = nil
+			}
 			if reason == "" {
-				included, people = n, subjects
+				coverage.Included = shown
 				continue
 			}
-			coverage.LeftOut = append(coverage.LeftOut, LeftOut{reason, n, leftOutTexts[reason]})
+			coverage.LeftOut = append(coverage.LeftOut, LeftOut{reason, shown, leftOutTexts[reason]})
 		}
 		return nil
 	})
 	if err != nil {
 		return Coverage{}, err
-	}
-	if included == 0 || people >= uint64(q.config.Threshold) { //nolint:gosec // G115: at least 2
-		coverage.Included = &included
 	}
 	err = q.deps.Store.Select(ctx, planned.drops, planned.params, q.limits(), func(rows clickhouse.Rows) error {
 		for rows.Next() {
@@ -227,7 +228,7 @@ func (q *Query) cover(ctx context.Context, planned *plan) (Coverage, error) {
 			if err := rows.Scan(&reason, &n); err != nil {
 				return err
 			}
-			coverage.LeftOut = append(coverage.LeftOut, LeftOut{reason, n, leftOutTexts[reason]})
+			coverage.LeftOut = append(coverage.LeftOut, LeftOut{reason, &n, leftOutTexts[reason]})
 		}
 		return nil
 	})

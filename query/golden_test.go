@@ -1,0 +1,620 @@
+package query_test
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/shopspring/decimal"
+
+	"github.com/sekisho/sekisho/internal/clickhouse"
+)
+
+// The golden answers: a fixed data set goes into ClickHouse, and every report is computed a second time here, from the
+// same facts and in another language than SQL.
+
+// item is one line of an order.
+type item struct {
+	sku, name string
+	quantity  uint32
+	price     decimal.Decimal
+}
+
+// event is a row of the events table, as far as reports read it.
+type event struct {
+	id                                uint64
+	at, received                      time.Time
+	kind                              string
+	purposes                          uint32
+	linkage                           string
+	session, visitor, account, device uint64
+	host, path                        string
+	channel, source, referrer         string
+	visibleMS                         uint32
+	country, region                   string
+	class, browser, os                string
+	operation, target, custom         string
+	query                             string
+	results                           int64
+	ad, slot                          string
+	click                             bool
+	order                             uint64
+	currency                          string
+	amount                            decimal.Decimal
+	items                             []item
+}
+
+// mask is a withdrawal of a purpose.
+type mask struct {
+	subject uint64
+	bit     uint8
+	at      time.Time
+}
+
+// facts are what the house knows.
+type facts struct {
+	events []event
+	masks  []mask
+}
+
+// The bits of the seed policy (schemas/policy).
+const (
+	bitSupport     = 1
+	bitDevelopment = 10 // usage_based_development
+)
+
+const (
+	zone      = "America/New_York" // the period runs over the end of daylight saving, 2026-11-01
+	threshold = 5
+)
+
+var location = func() *time.Location {
+	l, err := time.LoadLocation(zone)
+	if err != nil {
+		panic(err)
+	}
+	return l
+}()
+
+func pick[T any](r *rand.Rand, all ...T) T { return all[r.IntN(len(all))] }
+
+// makeFacts plays 90 visitors over eight days: with and without consent, accounts on two devices, withdrawals, expired
+// pseudonyms, orders sent twice, groups above and below the threshold.
+func makeFacts() *facts {
+	r := rand.New(rand.NewPCG(7, 2026)) //nolint:gosec // G404: a data set that is the same every time
+	f := &facts{}
+	start := time.Date(2026, 10, 29, 0, 0, 0, 0, location)
+	var id uint64
+	paths := []string{"/", "/", "/", "/list", "/list", "/item/1", "/item/2", "/rare"}
+	for v := uint64(1); v <= 90; v++ {
+		place := pick(r, [2]string{"JP", "Tokyo"}, [2]string{"JP", "Tokyo"}, [2]string{"JP", "Osaka"}, [2]string{"US", "New York"}, [2]string{"FR", ""})
+		class := pick(r, [3]string{"mobile", "Safari", "iOS"}, [3]string{"desktop", "Chrome", "Windows"}, [3]string{"desktop", "Firefox", "Linux"})
+		for range 1 + r.IntN(4) {
+			base := event{
+				linkage: "visitor", visitor: 1000 + v, session: r.Uint64() | 1, host: "shop.example",
+				country: place[0], region: place[1], class: class[0], browser: class[1], os: class[2], results: -1,
+				purposes: 1<<bitSupport | 1<<bitDevelopment,
+			}
+			switch {
+			case v%9 == 0: // no consent: recognised within the day only, and only for what needs none
+				base.linkage, base.visitor, base.purposes = "cookieless", r.Uint64()|1, 1<<bitSupport
+			case v%10 == 1: // signed in
+				base.linkage, base.account, base.device = "account", 5000+v/20, 7000+v
+			case v == 44: // the pseudonym has expired
+				base.visitor = 0
+			case v == 45: // no key of the day was left
+				base.linkage, base.visitor, base.session, base.purposes = "none", 0, 0, 1<<bitSupport|1<<bitDevelopment
+			}
+			at := start.Add(time.Duration(r.Int64N(int64(8 * 24 * time.Hour)))).Truncate(time.Millisecond)
+			origin := pick(r, [3]string{"search", "Google", "www.google.com"}, [3]string{"search", "Google", "www.google.com"}, [3]string{"direct", "", ""}, [3]string{"social", "X", "t.co"}, [3]string{"referral", "blog.example", "blog.example"})
+			add := func(kind string, change func(*event)) {
+				id++
+				e := base
+				e.id, e.kind, e.at = id, kind, at
+				e.received = at.Add(time.Second).Truncate(time.Second)
+				change(&e)
+				f.events = append(f.events, e)
+				at = at.Add(time.Duration(1+r.IntN(90_000)) * time.Millisecond)
+			}
+			for n := range 1 + r.IntN(5) {
+				path := pick(r, paths...)
+				add("page_view", func(e *event) {
+					e.path = path
+					if n == 0 {
+						e.channel, e.source, e.referrer = origin[0], origin[1], origin[2]
+					} else {
+						e.channel = "internal"
+					}
+				})
+				if r.IntN(3) > 0 {
+					add("engagement", func(e *event) { e.path, e.visibleMS = pick(r, path, path, "/item/2"), uint32(r.IntN(60_000)) })
+				}
+				if r.IntN(3) == 0 {
+					add("operation", func(e *event) {
+						e.path, e.operation, e.target = path, pick(r, "export", "export", "share"), pick(r, "csv", "pdf")
+					})
+				}
+				if r.IntN(8) == 0 {
+					add("custom", func(e *event) { e.custom = "newsletter_signup" })
+				}
+				if r.IntN(3) == 0 {
+					add("search", func(e *event) { e.query, e.results = pick(r, "tea", "tea", "ink", "rare words"), int64(r.IntN(3)) })
+				}
+				if r.IntN(2) == 0 {
+					add("ad_view", func(e *event) { e.ad, e.slot, e.click = pick(r, "spring", "spring", "autumn"), "top", r.IntN(5) == 0 })
+				}
+				if r.IntN(4) == 0 {
+					var order event
+					add("purchase", func(e *event) {
+						e.order, e.currency = pick(r, 0, r.Uint64()|1), pick(r, "JPY", "JPY", "USD")
+						for range 1 + r.IntN(3) {
+							sku := r.IntN(3)
+							e.items = append(e.items, item{
+								fmt.Sprint("T", sku), fmt.Sprint("Tea ", sku), uint32(1 + r.IntN(3)),
+								decimal.New(int64(101+sku*55), -1),
+							})
+						}
+						e.amount = total(e.items)
+						order = *e
+					})
+					if r.IntN(3) == 0 { // the order is corrected: sent again with another quantity
+						add("purchase", func(e *event) {
+							e.order, e.currency, e.items = order.order, order.currency, slices.Clone(order.items)
+							e.items[0].quantity += 2
+							e.amount = total(e.items)
+							e.received = order.received.Add(time.Hour)
+						})
+					}
+				}
+			}
+		}
+	}
+	day := func(n int) time.Time { return start.AddDate(0, 0, n) }
+	f.masks = []mask{
+		{1002, bitDevelopment, day(9)}, {1003, bitDevelopment, day(3)}, {1003, bitDevelopment, day(2)}, // withdrawn: all, and up to a time
+		{1004, bitSupport, day(9)},     // another purpose
+		{5000, bitDevelopment, day(4)}, // an account, whose rows carry several visitors
+		{7041, bitDevelopment, day(9)}, // a device
+	}
+	return f
+}
+
+func total(items []item) (sum decimal.Decimal) {
+	for _, i := range items {
+		sum = sum.Add(i.price.Mul(decimal.NewFromUint64(uint64(i.quantity))))
+	}
+	return sum
+}
+
+func column[R, T any](name string, rows []R, get func(R) T) clickhouse.Column {
+	values := make([]T, len(rows))
+	for i := range rows {
+		values[i] = get(rows[i])
+	}
+	return clickhouse.Column{Name: name, Values: values}
+}
+
+// store puts the facts into ClickHouse.
+func (f *facts) store(t *testing.T, db *clickhouse.DB, site string) {
+	t.Helper()
+	e := f.events
+	err := db.Insert(t.Context(), "events", "facts/"+site, []clickhouse.Column{
+		column("site", e, func(event) string { return site }),
+		column("time", e, func(e event) time.Time { return e.at.UTC() }),
+		column("received_at", e, func(e event) time.Time { return e.received.UTC() }),
+		column("event_id", e, func(e event) uint64 { return e.id }),
+		column("type", e, func(e event) string { return e.kind }),
+		column("purposes", e, func(e event) uint32 { return e.purposes }),
+		column("linkage", e, func(e event) string { return e.linkage }),
+		column("session_id", e, func(e event) uint64 { return e.session }),
+		column("visitor_id", e, func(e event) uint64 { return e.visitor }),
+		column("account_id", e, func(e event) uint64 { return e.account }),
+		column("device_key", e, func(e event) uint64 { return e.device }),
+		column("host", e, func(e event) string { return e.host }),
+		column("path", e, func(e event) string { return e.path }),
+		column("channel", e, func(e event) string { return e.channel }),
+		column("channel_source", e, func(e event) string { return e.source }),
+		column("referrer_host", e, func(e event) string { return e.referrer }),
+		column("visible_ms", e, func(e event) uint32 { return e.visibleMS }),
+		column("country", e, func(e event) string { return e.country }),
+		column("region", e, func(e event) string { return e.region }),
+		column("device", e, func(e event) string { return e.class }),
+		column("browser", e, func(e event) string { return e.browser }),
+		column("os", e, func(e event) string { return e.os }),
+		column("operation", e, func(e event) string { return e.operation }),
+		column("operation_target", e, func(e event) string { return e.target }),
+		column("custom_name", e, func(e event) string { return e.custom }),
+		column("search_query", e, func(e event) string { return e.query }),
+		column("search_results", e, func(e event) int64 { return e.results }),
+		column("ad_id", e, func(e event) string { return e.ad }),
+		column("ad_slot", e, func(e event) string { return e.slot }),
+		column("ad_click", e, func(e event) bool { return e.click }),
+		column("order_key", e, func(e event) uint64 { return e.order }),
+		column("currency", e, func(e event) string { return e.currency }),
+		column("amount", e, func(e event) decimal.Decimal { return e.amount }),
+		column("item_sku", e, func(e event) []string { return each(e.items, func(i item) string { return i.sku }) }),
+		column("item_name", e, func(e event) []string { return each(e.items, func(i item) string { return i.name }) }),
+		column("item_quantity", e, func(e event) []uint32 { return each(e.items, func(i item) uint32 { return i.quantity }) }),
+		column("item_price", e, func(e event) []decimal.Decimal { return each(e.items, func(i item) decimal.Decimal { return i.price }) }),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Insert(t.Context(), "consent_masks", "facts/"+site, []clickhouse.Column{
+		column("site", f.masks, func(mask) string { return site }),
+		column("purpose", f.masks, func(m mask) uint8 { return m.bit }),
+		column("subject", f.masks, func(m mask) uint64 { return m.subject }),
+		column("denied_at", f.masks, func(m mask) time.Time { return m.at.UTC() }),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func each[R, T any](rows []R, get func(R) T) []T {
+	values := make([]T, 0, len(rows))
+	for _, r := range rows {
+		values = append(values, get(r))
+	}
+	return values
+}
+
+// subject is whom an event counts for; 0 is nobody.
+func (e *event) subject() uint64 { return cmp.Or(e.account, e.visitor) }
+
+// visible are the events that a purpose may see in a period, and how many others there are by reason.
+func (f *facts) visible(bit uint8, from, to time.Time) (seen []event, leftOut map[string]int) {
+	leftOut = map[string]int{}
+	for _, e := range f.events {
+		if e.at.Before(from) || !e.at.Before(to) {
+			continue
+		}
+		withdrawn := slices.ContainsFunc(f.masks, func(m mask) bool {
+			return m.bit == bit && slices.Contains([]uint64{e.visitor, e.account, e.device}, m.subject) && !e.at.After(m.at)
+		})
+		switch {
+		case e.purposes&(1<<bit) == 0:
+			leftOut["not_permitted"]++
+		case e.visitor == 0 && e.linkage != "none":
+			leftOut["pseudonym_expired"]++
+		case withdrawn:
+			leftOut["withdrawn"]++
+		default:
+			seen = append(seen, e)
+		}
+	}
+	slices.SortFunc(seen, func(a, b event) int { return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.id, b.id)) })
+	return seen, leftOut
+}
+
+// row is a row of an answer under the names the API gives.
+type row = map[string]any
+
+// group gathers events by a key, in which a row is computed.
+func group[K comparable](events []event, key func(event) (K, bool)) map[K][]event {
+	groups := map[K][]event{}
+	for _, e := range events {
+		if k, ok := key(e); ok {
+			groups[k] = append(groups[k], e)
+		}
+	}
+	return groups
+}
+
+func subjects(events []event) int {
+	seen := map[uint64]bool{}
+	for _, e := range events {
+		if s := e.subject(); s != 0 {
+			seen[s] = true
+		}
+	}
+	return len(seen)
+}
+
+func sessionsOf(events []event) map[uint64][]event {
+	return group(events, func(e event) (uint64, bool) { return e.session, e.session != 0 })
+}
+
+func countIf(events []event, match func(event) bool) (n int) {
+	for _, e := range events {
+		if match(e) {
+			n++
+		}
+	}
+	return n
+}
+
+func is(kinds ...string) func(event) bool {
+	return func(e event) bool { return slices.Contains(kinds, e.kind) }
+}
+
+func only(events []event, kinds ...string) []event {
+	return slices.DeleteFunc(slices.Clone(events), func(e event) bool { return !slices.Contains(kinds, e.kind) })
+}
+
+// lastSent are the purchases, each order as it was received last.
+func lastSent(events []event) []event {
+	var kept []event
+	for _, e := range only(events, "purchase") {
+		i := slices.IndexFunc(kept, func(k event) bool { return e.order != 0 && k.order == e.order })
+		switch {
+		case i < 0:
+			kept = append(kept, e)
+		case e.received.After(kept[i].received):
+			kept[i] = e
+		}
+	}
+	return kept
+}
+
+// expected computes a report over visible events: all groups, each with its number of subjects.
+var expected = map[string]func([]event) (rows []row, people []int){
+	"overview": func(events []event) ([]row, []int) {
+		sessions := sessionsOf(events)
+		viewed, bounced := 0, 0
+		for _, s := range sessions {
+			if n := countIf(s, is("page_view")); n > 0 {
+				viewed++
+				if n == 1 && countIf(s, is("operation", "purchase", "search", "custom")) == 0 {
+					bounced++
+				}
+			}
+		}
+		var visible int
+		engaged := slices.DeleteFunc(only(events, "engagement"), func(e event) bool { return e.session == 0 })
+		for _, e := range engaged {
+			visible += int(e.visibleMS)
+		}
+		revenue := []any{}
+		for _, currency := range []string{"JPY", "USD"} {
+			orders := slices.DeleteFunc(lastSent(events), func(e event) bool { return e.currency != currency })
+			if subjects(orders) < threshold {
+				continue
+			}
+			var sum decimal.Decimal
+			for _, o := range orders {
+				sum = sum.Add(o.amount)
+			}
+			revenue = append(revenue, row{"currency": currency, "orders": len(orders), "revenue": sum.String()})
+		}
+		r := row{
+			"visitors": subjects(events), "sessions": len(sessions), "page_views": countIf(events, is("page_view")),
+			"bounce_rate": float64(bounced) / float64(viewed), "visible_seconds": float64(visible) / 1000 / float64(len(sessionsOf(engaged))),
+			"operations": countIf(events, is("operation", "custom")), "revenue": revenue,
+		}
+		return []row{r}, []int{subjects(events)}
+	},
+	"timeseries": func(events []event) ([]row, []int) { return series(events, startOfDay) },
+	"pages": func(events []event) (rows []row, people []int) {
+		entries, exits := map[string]int{}, map[string]int{}
+		for _, s := range sessionsOf(only(events, "page_view")) {
+			entries[s[0].path]++
+			exits[s[len(s)-1].path]++
+		}
+		byPath := group(only(events, "page_view", "engagement"), func(e event) (string, bool) { return e.path, true })
+		for path, g := range byPath {
+			views := only(g, "page_view")
+			if len(views) == 0 {
+				continue
+			}
+			var visible int
+			for _, e := range g {
+				visible += int(e.visibleMS)
+			}
+			rows = append(rows, row{
+				"host": "shop.example", "path": path, "views": len(views), "visitors": subjects(views),
+				"entries": entries[path], "exits": exits[path], "visible_seconds": float64(visible) / 1000 / float64(len(views)),
+			})
+			people = append(people, subjects(views))
+		}
+		return rows, people
+	},
+	"sources": func(events []event) (rows []row, people []int) {
+		type origin [3]string
+		byOrigin := map[origin][]event{}
+		for _, s := range sessionsOf(events) {
+			if views := only(s, "page_view"); len(views) > 0 {
+				o := origin{views[0].channel, views[0].source, views[0].referrer}
+				byOrigin[o] = append(byOrigin[o], s...)
+			}
+		}
+		for o, g := range byOrigin {
+			rows = append(rows, row{
+				"channel": o[0], "source": o[1], "referrer": o[2],
+				"visitors": subjects(g), "sessions": len(sessionsOf(g)), "page_views": countIf(g, is("page_view")),
+			})
+			people = append(people, subjects(g))
+		}
+		return rows, people
+	},
+	"locations": func(events []event) ([]row, []int) {
+		return visits(events, func(e event) [3]string { return [3]string{e.country, e.region} }, "country", "region")
+	},
+	"devices": func(events []event) ([]row, []int) {
+		return visits(events, func(e event) [3]string { return [3]string{e.class, e.browser, e.os} }, "device", "browser", "os")
+	},
+	"operations": func(events []event) (rows []row, people []int) {
+		for k, g := range group(only(events, "operation", "custom"), func(e event) ([2]string, bool) { return [2]string{cmp.Or(e.custom, e.operation), e.target}, true }) {
+			rows = append(rows, row{"name": k[0], "target": k[1], "count": len(g), "users": subjects(g)})
+			people = append(people, subjects(g))
+		}
+		return rows, people
+	},
+	"searches": func(events []event) (rows []row, people []int) {
+		for q, g := range group(only(events, "search"), func(e event) (string, bool) { return e.query, true }) {
+			rows = append(rows, row{"query": q, "count": len(g), "users": subjects(g), "without_result": countIf(g, func(e event) bool { return e.results == 0 })})
+			people = append(people, subjects(g))
+		}
+		return rows, people
+	},
+	"purchases": func(events []event) (rows []row, people []int) {
+		type line struct{ sku, name, currency string }
+		type sums struct {
+			quantity int
+			revenue  decimal.Decimal
+			orders   map[uint64]bool
+			who      []event
+		}
+		lines := map[line]*sums{}
+		for _, o := range lastSent(events) {
+			for _, i := range o.items {
+				k := line{i.sku, i.name, o.currency}
+				if lines[k] == nil {
+					lines[k] = &sums{orders: map[uint64]bool{}}
+				}
+				lines[k].quantity += int(i.quantity)
+				lines[k].revenue = lines[k].revenue.Add(i.price.Mul(decimal.NewFromUint64(uint64(i.quantity))))
+				lines[k].orders[o.id] = true
+				lines[k].who = append(lines[k].who, o)
+			}
+		}
+		for k, s := range lines {
+			rows = append(rows, row{"sku": k.sku, "name": k.name, "currency": k.currency, "quantity": s.quantity, "orders": len(s.orders), "revenue": s.revenue.String()})
+			people = append(people, subjects(s.who))
+		}
+		return rows, people
+	},
+	"ads": func(events []event) (rows []row, people []int) {
+		for k, g := range group(only(events, "ad_view"), func(e event) ([2]string, bool) { return [2]string{e.ad, e.slot}, true }) {
+			clicks := countIf(g, func(e event) bool { return e.click })
+			rows = append(rows, row{"ad": k[0], "slot": k[1], "impressions": len(g) - clicks, "clicks": clicks, "rate": float64(clicks) / float64(len(g)-clicks)})
+			people = append(people, subjects(g))
+		}
+		return rows, people
+	},
+}
+
+func visits(events []event, key func(event) [3]string, names ...string) (rows []row, people []int) {
+	for k, g := range group(events, func(e event) ([3]string, bool) { return key(e), true }) {
+		r := row{"visitors": subjects(g), "sessions": len(sessionsOf(g)), "page_views": countIf(g, is("page_view"))}
+		for i, name := range names {
+			r[name] = k[i]
+		}
+		rows = append(rows, r)
+		people = append(people, subjects(g))
+	}
+	return rows, people
+}
+
+func startOfDay(t time.Time) time.Time {
+	return time.Date(t.Year(), t.Month(), t.Day(), 0, 0, 0, 0, location)
+}
+
+func series(events []event, start func(time.Time) time.Time) (rows []row, people []int) {
+	for at, g := range group(events, func(e event) (int64, bool) { return start(e.at.In(location)).Unix(), true }) {
+		rows = append(rows, row{
+			"time":     time.Unix(at, 0).In(location).Format(time.RFC3339),
+			"visitors": subjects(g), "sessions": len(sessionsOf(g)), "page_views": countIf(g, is("page_view")),
+		})
+		people = append(people, subjects(g))
+	}
+	return rows, people
+}
+
+// orders are the orders of rows that the API promises: the names to compare by, "-" for descending.
+var orders = map[string][]string{
+	"overview": {"visitors"}, "timeseries": {"time"}, "pages": {"-views", "host", "path"}, "sources": {"-sessions", "channel", "source", "referrer"},
+	"locations": {"-visitors", "country", "region"}, "devices": {"-visitors", "device", "browser", "os"}, "operations": {"-count", "name", "target"},
+	"searches": {"-count", "query"}, "purchases": {"currency", "-revenue", "sku", "name"}, "ads": {"-impressions", "ad", "slot"},
+}
+
+// released are the rows large enough to be shown, in their order, and the number of those that are not.
+func released(report string, rows []row, people []int) (shown []row, withheld int) {
+	for i, r := range rows {
+		if people[i] < threshold {
+			withheld++
+			continue
+		}
+		shown = append(shown, r)
+	}
+	slices.SortFunc(shown, func(a, b row) int {
+		for _, name := range orders[report] {
+			sign := 1
+			if name[0] == '-' {
+				name, sign = name[1:], -1
+			}
+			var c int
+			switch x := a[name].(type) {
+			case int:
+				c = cmp.Compare(x, b[name].(int))
+			case string:
+				if name == "revenue" {
+					c = decimal.RequireFromString(x).Cmp(decimal.RequireFromString(b[name].(string)))
+				} else {
+					c = cmp.Compare(x, b[name].(string))
+				}
+			}
+			if c != 0 {
+				return sign * c
+			}
+		}
+		return 0
+	})
+	return shown, withheld
+}
+
+// normal brings rows to what JSON makes of them, numbers to four places and amounts to their shortest form.
+func normal(t *testing.T, rows any) []any {
+	t.Helper()
+	b, err := json.Marshal(rows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []any
+	if err := json.Unmarshal(b, &all); err != nil {
+		t.Fatal(err)
+	}
+	var walk func(any) any
+	walk = func(v any) any {
+		switch x := v.(type) {
+		case float64:
+			return math.Round(x*1e4) / 1e4
+		case map[string]any:
+			for name, y := range x {
+				if s, ok := y.(string); ok && name == "revenue" {
+					x[name] = decimal.RequireFromString(s).String()
+					continue
+				}
+				x[name] = walk(y)
+			}
+		case []any:
+			for i := range x {
+				x[i] = walk(x[i])
+			}
+		}
+		return v
+	}
+	for i := range all {
+		all[i] = walk(all[i])
+	}
+	return all
+}
+
+func compare(t *testing.T, got, want any) {
+	t.Helper()
+	g, w := normal(t, got), normal(t, want)
+	if len(g) != len(w) {
+		t.Errorf("%d rows, want %d", len(g), len(w))
+	}
+	for i := range min(len(g), len(w)) {
+		if reflect.DeepEqual(g[i], w[i]) {
+			continue
+		}
+		a, b := g[i].(map[string]any), w[i].(map[string]any)
+		for _, name := range slices.Sorted(maps.Keys(b)) {
+			if !reflect.DeepEqual(a[name], b[name]) {
+				t.Errorf("row %d: %s is %v, want %v", i, name, a[name], b[name])
+			}
+		}
+		if len(a) != len(b) {
+			t.Errorf("row %d has %d columns, want %d", i, len(a), len(b))
+		}
+	}
+}
