@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -81,6 +82,7 @@ type Pipeline struct {
 	states  *states
 	metrics *metrics
 	tail    *kafka.Tail
+	ready   atomic.Bool // it has been given its share of the partitions, and what they rest on is restored
 
 	mu       sync.Mutex
 	shards   map[int]*shard
@@ -155,6 +157,7 @@ func (p *Pipeline) Assigned(ctx context.Context, assigned []kafka.Assignment) er
 		p.shards[a.Partition] = s
 		p.mu.Unlock()
 	}
+	p.ready.Store(true)
 	p.deps.Logger.LogAttrs(ctx, slog.LevelInfo, "partitions assigned", slog.Int("partitions", len(assigned)),
 		slog.Int("subjects", p.states.len()), slog.Duration("restored_in", p.deps.Now().Sub(started)))
 	return nil

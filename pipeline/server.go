@@ -37,5 +37,10 @@ func (p *Pipeline) Handler() http.Handler {
 		_ = json.NewEncoder(w).Encode(state) // the client is gone if it fails
 	})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if !p.ready.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})
 	return mux
 }

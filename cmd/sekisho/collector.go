@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/netip"
 	"os"
@@ -17,7 +16,6 @@ import (
 
 	"github.com/sekisho/sekisho/collector"
 	"github.com/sekisho/sekisho/internal/config"
-	"github.com/sekisho/sekisho/internal/httpx"
 	"github.com/sekisho/sekisho/internal/kafka"
 	"github.com/sekisho/sekisho/internal/policy"
 	"github.com/sekisho/sekisho/internal/pseudonym"
@@ -41,51 +39,66 @@ func newSealer(cfg *config.Config) (*pseudonym.Sealer, error) {
 	return pseudonym.NewSealer(public, rand.Reader, time.Now)
 }
 
-// runCollector runs the edge until ctx ends.
-func runCollector(ctx context.Context, cfg *config.Config, cluster *kafka.Cluster, policies *policy.Register, sites *site.Registry, logger *slog.Logger) (err error) {
+// edge is a collector with its producer, ready to run.
+type edge struct {
+	*collector.Collector
+	producer *kafka.Producer
+	metrics  *prometheus.Registry
+}
+
+func openEdge(ctx context.Context, cfg *config.Config, cluster *kafka.Cluster, policies *policy.Register, sites *site.Registry, logger *slog.Logger) (_ *edge, err error) {
 	sealer, err := newSealer(cfg)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	producer, err := kafka.NewProducer(cluster, kafka.ProducerConfig{Topic: cfg.Topic("events")})
-	if err != nil {
-		return err
+	e := &edge{metrics: prometheus.NewRegistry()}
+	if e.producer, err = kafka.NewProducer(cluster, kafka.ProducerConfig{Topic: cfg.Topic("events")}); err != nil {
+		return nil, err
 	}
 	defer func() {
-		ending, cancel := context.WithTimeout(context.Background(), grace)
-		defer cancel()
-		err = errors.Join(err, producer.Close(ending))
+		if err != nil {
+			err = errors.Join(err, e.closeProducer())
+		}
 	}()
-	partitions, err := producer.Partitions(ctx)
+	partitions, err := e.producer.Partitions(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	proxies := make([]netip.Prefix, len(cfg.Collector.TrustedProxies))
 	for i, p := range cfg.Collector.TrustedProxies {
 		if proxies[i], err = netip.ParsePrefix(p); err != nil {
-			return fmt.Errorf("read trusted proxies: %w", err)
+			return nil, fmt.Errorf("read trusted proxies: %w", err)
 		}
 	}
-	c, err := collector.New(collector.Config{
+	e.Collector, err = collector.New(collector.Config{
 		TrustedProxies: proxies, Rate: cfg.Collector.Rate, Burst: cfg.Collector.Burst,
 		SpoolDir: cfg.Path("spool"), SpoolBytes: cfg.Collector.SpoolBytes, Partitions: partitions,
 	}, collector.Deps{
-		Sites: sites, Policies: policies, Producer: producer, Sealer: sealer,
+		Sites: sites, Policies: policies, Producer: e.producer, Sealer: sealer,
 		States: collector.NewHTTPStates(cfg.Collector.PipelineURL, &http.Client{Timeout: 5 * time.Second}),
-		Log:    logger, Metrics: prometheus.NewRegistry(), Random: rand.Reader, Now: time.Now,
+		Log:    logger, Metrics: e.metrics, Random: rand.Reader, Now: time.Now,
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer func() { err = errors.Join(err, c.Close()) }()
-	listener, err := net.Listen("tcp", cfg.Collector.Addr)
-	if err != nil {
-		return fmt.Errorf("start collector: %w", err)
-	}
+	return e, nil
+}
+
+func (e *edge) closeProducer() error {
+	ending, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	return e.producer.Close(ending)
+}
+
+// run serves until ctx ends, then closes what the edge holds.
+func (e *edge) run(ctx context.Context, cfg *config.Config, logger *slog.Logger) error {
 	work, wctx := errgroup.WithContext(ctx)
-	work.Go(func() error { return c.Run(wctx) })
-	work.Go(func() error { return httpx.Serve(wctx, listener, c.Handler(), logger, grace) })
-	return work.Wait()
+	work.Go(func() error { return e.Run(wctx) })
+	work.Go(func() error { return serve(wctx, "collector", cfg.Collector.Addr, e.Handler(), logger) })
+	work.Go(func() error {
+		return serve(wctx, "collector metrics", cfg.Collector.MetricsAddr, metricsHandler(e.metrics), logger)
+	})
+	return errors.Join(work.Wait(), e.Close(), e.closeProducer())
 }
 
 type collectorCommand struct{}
@@ -100,5 +113,9 @@ func (collectorCommand) Run(ctx context.Context, cfg *config.Config, logger *slo
 	if err := e.startKafka(ctx, cfg, false, logger); err != nil {
 		return err
 	}
-	return errors.Join(runCollector(ctx, cfg, e.cluster, policies, sites, logger), e.stop())
+	c, err := openEdge(ctx, cfg, e.cluster, policies, sites, logger)
+	if err != nil {
+		return errors.Join(err, e.stop())
+	}
+	return errors.Join(c.run(ctx, cfg, logger), e.stop())
 }

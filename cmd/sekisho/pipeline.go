@@ -6,17 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sekisho/sekisho/internal/config"
-	"github.com/sekisho/sekisho/internal/httpx"
 	"github.com/sekisho/sekisho/internal/kafka"
 	"github.com/sekisho/sekisho/internal/pii"
 	"github.com/sekisho/sekisho/internal/policy"
@@ -25,9 +22,6 @@ import (
 	"github.com/sekisho/sekisho/internal/site"
 	"github.com/sekisho/sekisho/pipeline"
 )
-
-// grace is how long a server may finish what it has begun.
-const grace = 10 * time.Second
 
 // openKeys opens the key directory and publishes the public key that collectors seal to.
 func openKeys(cfg *config.Config) (*open.Store, *open.Keys, error) {
@@ -91,14 +85,10 @@ func runPipeline(ctx context.Context, cfg *config.Config, e *engines, policies *
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/", p.Handler())
-	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
-	listener, err := net.Listen("tcp", cfg.Pipeline.Addr)
-	if err != nil {
-		return fmt.Errorf("start pipeline: %w", err)
-	}
+	mux.Handle("GET /metrics", metricsHandler(metrics))
 	work, wctx := errgroup.WithContext(ctx)
 	work.Go(func() error { return p.Run(wctx) })
-	work.Go(func() error { return httpx.Serve(wctx, listener, mux, logger, grace) })
+	work.Go(func() error { return serve(wctx, "pipeline", cfg.Pipeline.Addr, mux, logger) })
 	return work.Wait()
 }
 

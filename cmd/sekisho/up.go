@@ -5,11 +5,17 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"net/http"
+	"os"
+	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sekisho/sekisho/internal/config"
+	"github.com/sekisho/sekisho/internal/policy"
 	"github.com/sekisho/sekisho/internal/site"
 )
 
@@ -17,6 +23,15 @@ import (
 //
 //go:embed sites.yaml
 var sampleSitesFile []byte
+
+// sampleSite is the site's id in it, and samplePurpose what its reports are asked for in the first place.
+const (
+	sampleSite    = "shop"
+	samplePurpose = "usage_based_development"
+)
+
+// samplePurposes are what the demo key may read for.
+var samplePurposes = []string{samplePurpose, "behavioral_personalization", "in_service_recommendation", "customer_support", "security_incident"}
 
 func sampleSites() (*site.Registry, error) { return site.Parse(sampleSitesFile) }
 
@@ -28,6 +43,7 @@ func (upCommand) Run(ctx context.Context, cfg *config.Config, logger *slog.Logge
 	if err != nil {
 		return err
 	}
+	withSample := cfg.Sites == ""
 	e, err := startEngines(ctx, cfg, true, logger)
 	if err != nil {
 		return err
@@ -38,9 +54,94 @@ func (upCommand) Run(ctx context.Context, cfg *config.Config, logger *slog.Logge
 	if _, _, err := openKeys(cfg); err != nil { // publishes the key that the collector seals to
 		return errors.Join(err, e.stop())
 	}
-	fmt.Printf("sekisho is up. Ctrl-C stops it.\n  collector         http://%s\n  pipeline metrics  http://%s/metrics\n", cfg.Collector.Addr, cfg.Pipeline.Addr)
+	c, err := openEdge(ctx, cfg, e.cluster, policies, sites, logger)
+	if err != nil {
+		return errors.Join(err, e.stop())
+	}
 	work, wctx := errgroup.WithContext(ctx)
 	work.Go(func() error { return runPipeline(wctx, cfg, e, policies, sites, logger) })
-	work.Go(func() error { return runCollector(wctx, cfg, e.cluster, policies, sites, logger) })
+	work.Go(func() error { return c.run(wctx, cfg, logger) })
+	work.Go(func() error { return runQuery(wctx, cfg, e.db, policies, sites, logger) })
+	work.Go(func() error {
+		if err := ready(wctx, "http://"+cfg.Collector.Addr, "http://"+cfg.Pipeline.Addr, "http://"+cfg.Query.Addr); err != nil {
+			return err
+		}
+		return announce(cfg, policies, sites, withSample)
+	})
 	return errors.Join(work.Wait(), e.stop())
+}
+
+// ready waits until the services at the base URLs say that they are.
+func ready(ctx context.Context, bases ...string) error {
+	client := &http.Client{Timeout: 2 * time.Second}
+	for _, base := range bases {
+		for {
+			r, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/readyz", nil)
+			if err != nil {
+				return fmt.Errorf("wait for services: %w", err)
+			}
+			res, err := client.Do(r)
+			if err == nil {
+				_ = res.Body.Close()
+				if res.StatusCode == http.StatusOK {
+					break
+				}
+			}
+			select {
+			case <-ctx.Done():
+				return nil //nolint:nilerr // whoever ended it says why
+			case <-time.After(50 * time.Millisecond):
+			}
+		}
+	}
+	return nil
+}
+
+// announce tells where everything is, and how to ask for a report.
+func announce(cfg *config.Config, policies *policy.Register, sites *site.Registry, withSample bool) error {
+	var b strings.Builder
+	b.WriteString("\nsekisho is up. Ctrl-C stops it; the data stays.\n\n")
+	if withSample {
+		fmt.Fprintf(&b, "  sample site       %s/\n", origin(cfg.Sample.Addr))
+	}
+	fmt.Fprintf(&b, "  collector         %s\n", cfg.Collector.URL)
+	fmt.Fprintf(&b, "  query service     http://%s\n", cfg.Query.Addr)
+	fmt.Fprintf(&b, "  metrics           http://%s/metrics  http://%s/metrics  http://%s/metrics\n", cfg.Collector.MetricsAddr, cfg.Pipeline.Addr, cfg.Query.MetricsAddr)
+	if withSample {
+		key, err := demoKey(cfg, policies, sites)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(&b, "\n  A report, for one permitted purpose:\n\n    curl -s -H 'Authorization: Bearer %s' \\\n      'http://%s/v1/reports/overview?site=%s&purpose=%s'\n", key, cfg.Query.Addr, sampleSite, samplePurpose)
+	} else {
+		b.WriteString("\n  sekisho key create --name NAME --site SITE --purpose PURPOSE makes a key for reports.\n")
+	}
+	fmt.Println(b.String())
+	return nil
+}
+
+// origin is the sample site as its registration names it: browsers are admitted by it.
+func origin(addr string) string {
+	return "http://" + strings.Replace(addr, "127.0.0.1", "localhost", 1)
+}
+
+// demoKey is the key to the sample site's reports. It is kept readable, by its owner only, because all it opens is the
+// sample site.
+func demoKey(cfg *config.Config, policies *policy.Register, sites *site.Registry) (string, error) {
+	file := cfg.Path("demo.key")
+	kept, err := os.ReadFile(file)
+	if err == nil {
+		return strings.TrimSpace(string(kept)), nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("read demo key: %w", err)
+	}
+	key, err := createKey(cfg, policies, sites, "demo", samplePurposes, []string{sampleSite})
+	if err != nil {
+		return "", err
+	}
+	if err := os.WriteFile(file, []byte(key+"\n"), 0o600); err != nil {
+		return "", fmt.Errorf("keep demo key: %w", err)
+	}
+	return key, nil
 }

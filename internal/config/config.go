@@ -24,6 +24,7 @@ type Config struct {
 	Collector Collector `embed:"" prefix:"collector-" envprefix:"SEKISHO_COLLECTOR_"`
 	Pipeline  Pipeline  `embed:"" prefix:"pipeline-" envprefix:"SEKISHO_PIPELINE_"`
 	Query     Query     `embed:"" prefix:"query-" envprefix:"SEKISHO_QUERY_"`
+	Sample    Sample    `embed:"" prefix:"sample-" envprefix:"SEKISHO_SAMPLE_"`
 	Geo       Geo       `embed:"" prefix:"geo-" envprefix:"SEKISHO_GEO_"`
 }
 
@@ -58,7 +59,8 @@ type Store struct {
 // Collector is the edge.
 type Collector struct {
 	Addr           string   `help:"Address to listen on." default:"127.0.0.1:8080" env:"ADDR"`
-	URL            string   `help:"Public URL of the collector." default:"http://localhost:8080" env:"URL"`
+	MetricsAddr    string   `help:"Internal address of its metrics." default:"127.0.0.1:8083" env:"METRICS_ADDR"`
+	URL            string   `help:"Public URL of the collector, for the pages of the sample site." default:"http://localhost:8080" env:"URL"`
 	TrustedProxies []string `help:"Proxies whose forwarding header is believed (CIDR)." env:"TRUSTED_PROXIES" placeholder:"CIDR"`
 	PublicKey      string   `help:"File with the pipeline's public key. Empty: the one in the data directory." env:"PUBLIC_KEY" type:"path"`
 	PipelineURL    string   `help:"Internal URL of the pipeline." default:"http://127.0.0.1:8081" env:"PIPELINE_URL"`
@@ -75,10 +77,17 @@ type Pipeline struct {
 
 // Query is the reading side.
 type Query struct {
-	Addr      string        `help:"Address to listen on." default:"127.0.0.1:8082" env:"ADDR"`
-	Grants    string        `help:"File of API keys and grants. Empty: grants.json in the data directory." env:"GRANTS" type:"path"`
-	Threshold int           `help:"Groups with fewer subjects are withheld." default:"10" env:"THRESHOLD"`
-	Timeout   time.Duration `help:"Limit of one report." default:"30s" env:"TIMEOUT"`
+	Addr        string        `help:"Address to listen on." default:"127.0.0.1:8082" env:"ADDR"`
+	MetricsAddr string        `help:"Internal address of its metrics." default:"127.0.0.1:8084" env:"METRICS_ADDR"`
+	Grants      string        `help:"File of API keys and grants. Empty: grants.json in the data directory." env:"GRANTS" type:"path"`
+	Threshold   int           `help:"Groups with fewer subjects are withheld." default:"10" env:"THRESHOLD"`
+	Timeout     time.Duration `help:"Limit of one report." default:"30s" env:"TIMEOUT"`
+	Memory      int64         `help:"Memory limit of each statement of a report, bytes." default:"1073741824" env:"MEMORY"`
+}
+
+// Sample is the sample site that "sekisho up" serves.
+type Sample struct {
+	Addr string `help:"Address of the sample site." default:"127.0.0.1:8090" env:"ADDR"`
 }
 
 // Geo is where addresses are looked up.
@@ -125,7 +134,8 @@ func (c *Config) Validate() error {
 	}
 	for name, addr := range map[string]string{
 		"kafka-addr": c.Kafka.Addr, "clickhouse-addr": c.Store.Addr, "collector-addr": c.Collector.Addr,
-		"pipeline-addr": c.Pipeline.Addr, "query-addr": c.Query.Addr,
+		"collector-metrics-addr": c.Collector.MetricsAddr, "pipeline-addr": c.Pipeline.Addr, "query-addr": c.Query.Addr,
+		"query-metrics-addr": c.Query.MetricsAddr, "sample-addr": c.Sample.Addr,
 	} {
 		_, _, err := net.SplitHostPort(addr)
 		check(err == nil, name, "not host:port")
@@ -157,6 +167,7 @@ func (c *Config) Validate() error {
 	check(c.Pipeline.FlushInterval > 0, "pipeline-flush-interval", "not positive")
 	check(c.Query.Threshold >= 2, "query-threshold", "less than 2 singles people out")
 	check(c.Query.Timeout > 0, "query-timeout", "not positive")
+	check(c.Query.Memory > 0, "query-memory", "not positive")
 	if c.Sites != "" {
 		_, err := os.Stat(c.Sites)
 		check(err == nil, "sites", "cannot be read")
