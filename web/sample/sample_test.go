@@ -305,7 +305,7 @@ func TestPagesCarryTheMarksOfTheTracker(t *testing.T) {
 			`data-sekisho-op="toggle_notifications"`, `data-sekisho-op="change_plan"`, `data-sekisho-op="sign_in"`, `data-sekisho-op="sign_out"`,
 			`data-custom="newsletter_signup"`, `data-consent="open"`, `data-consent="withdraw"`,
 		},
-		"/ja/about": {`data-sekisho-op="download"`, `href="https://`},
+		"/ja/about": {`download="letter-paper.svg"`, `href="https://`},
 	} {
 		body := get(t, h, target).Body.String()
 		for _, mark := range marks {

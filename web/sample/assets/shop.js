@@ -33,14 +33,18 @@
     if (button) button.dataset.sekishoTarget = value;
   };
 
+  /** Shows what a switch is; its target names what it is pressed for. */
+  const turnSwitch = (el, state) => {
+    el.ariaChecked = `${state === 'on'}`;
+    el.dataset.sekishoTarget = state === 'on' ? 'off' : 'on';
+  };
+
   /** Makes the page look as the choices say. */
   const show = (account = kept('account'), theme = kept('theme')) => {
     doc.documentElement.dataset.theme = theme;
     for (const el of doc.querySelectorAll('[data-signed-in]')) el.hidden = el.dataset.signedIn !== account;
     for (const el of doc.querySelectorAll('[data-set=theme]')) el.ariaPressed = `${el.dataset.to === theme}`;
-    for (const el of doc.querySelectorAll('[data-switch]')) {
-      el.ariaChecked = `${kept(el.dataset.switch) === 'on'}`;
-    }
+    for (const el of doc.querySelectorAll('[data-switch]')) turnSwitch(el, kept(el.dataset.switch));
     for (const form of doc.querySelectorAll('[data-choice]')) {
       const radio = form.elements.namedItem(form.dataset.choice);
       if (kept(form.dataset.choice)) radio.value = kept(form.dataset.choice);
@@ -56,13 +60,11 @@
         show(el.dataset.to);
       } else show(undefined, el.dataset.to);
     },
-    // The tracker reads the marked element after this, so its target is what the switch is now.
     switch: (el) => {
       const state = el.ariaChecked === 'true' ? 'off' : 'on';
-      kept(el.dataset.switch, state);
-      el.ariaChecked = `${state === 'on'}`;
-      el.dataset.sekishoTarget = state;
       say(el.dataset[state]);
+      // Later, so that the tracker reads the element as it was pressed.
+      setTimeout(turnSwitch, 0, el, kept(el.dataset.switch, state));
     },
     custom: (el) => {
       const plan = new FormData(el.form).get('letter');
