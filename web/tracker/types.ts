@@ -22,6 +22,23 @@ export interface Environment {
   time_zone?: string;
 }
 
+export interface Item {
+  sku: string;
+  name?: string;
+  category?: string;
+  quantity?: number;
+  /** Decimal. A string is sent as it is; a number has been a binary float. */
+  price: string | number;
+}
+
+export interface Order {
+  order_id?: string;
+  /** ISO 4217. */
+  currency: string;
+  total?: string | number;
+  items: Item[];
+}
+
 export interface Fields {
   url?: string;
   referrer?: string;
@@ -32,12 +49,7 @@ export interface Fields {
   env?: Environment;
   operation?: { name: string; target?: string };
   engagement?: { ms: number; scroll: number };
-  purchase?: {
-    order_id?: string;
-    currency: string;
-    total?: string;
-    items: { sku: string; name?: string; category?: string; quantity?: number; price: string }[];
-  };
+  purchase?: Order;
   ad?: { id: string; slot?: string; campaign?: string; action: 'impression' | 'click'; visible_ms?: number };
   search?: { query: string; results?: number; category?: string };
   custom?: { name: string; properties?: Record<string, string | number | boolean> };
@@ -49,16 +61,30 @@ export interface Event extends Fields {
   time: number;
 }
 
+export interface Batch {
+  site: string;
+  deny?: string[];
+  cookie_id?: string;
+  user_id?: string;
+  events: Event[];
+}
+
 /** What the collector prepends to the core: `self.sekisho={...}`. */
 export interface TrackerConfig {
   site: string;
   v: string;
+  /** Policy version in force. */
   policy: string;
+  /** Event types that some purpose permits without consent. */
   free: string[];
+  /** Purposes that need consent. */
   ask: string[];
-  optout?: string[];
-  gpc?: string[];
-  texts?: Record<string, Record<string, string>>;
+  /** Purposes a visitor may object to. */
+  optout: string[];
+  /** Purposes that Sec-GPC denies unless explicitly granted. */
+  gpc: string[];
+  /** Labels by language and purpose, with `_title`, `_body` and so on for the banner. */
+  texts: Record<string, Record<string, string>>;
 }
 
 /**
@@ -68,78 +94,74 @@ export interface TrackerConfig {
 export interface State {
   /** Policy version the decision was made under. */
   v?: string;
-  /** At least one purpose of `ask` is granted. */
-  ok?: boolean;
   /** Purposes granted. */
   granted?: string[];
   /** Purposes refused: sent as the deny-only hint. */
-  deny: string[];
-  /** Random id; only while `ok`. */
+  deny?: string[];
+  /** Random id; only while at least one purpose of `ask` is granted, so that it tells that one is. */
   id?: string;
   /** Epoch ms at which the decision and the id lapse: 390 days (under 13 months) after the id was made; never extended. */
   until?: number;
 }
 
-export type Module = 'ad' | 'consent' | 'env' | 'links' | 'purchase' | 'search';
+export type Surface = 'banner' | 'settings' | 'privacy_centre' | 'api';
 
 export interface ConsentOptions {
-  withdrawn?: string[];
-  surface?: 'banner' | 'settings' | 'privacy_centre' | 'api';
+  surface?: Surface;
   language?: string;
+  /** sha256: and the hash of exactly the text that was shown. */
   text_hash?: string;
 }
 
-export interface Order {
-  order_id?: string;
-  currency: string;
-  total?: string | number;
-  items: { sku: string; name?: string; category?: string; quantity?: number; price: string | number }[];
+/** What the core listens to: parts of a DOM event. */
+export interface Trigger {
+  type?: string;
+  /** Of a storage event. */
+  key?: string | null;
+  /** Of a click: seldom a link, and then it has a host. */
+  target?: HTMLAnchorElement | null;
 }
 
 export interface Sekisho extends TrackerConfig {
   track(type: EventType, fields?: Fields): void;
   op(name: string, target?: string): void;
-  /** Names the signed-in account (and, where the page has one, a device). No argument: signed out. */
-  user(userId?: string, deviceId?: string): void;
+  /** Names the signed-in account. No argument: signed out. Sent only while the visitor's grant stands. */
+  user(id?: string): void;
 
-  // Each of these loads its module on its first call.
-  ad(el: HTMLElement): void;
-  consent(granted?: string[], refused?: string[], options?: ConsentOptions): void;
-  env(): void;
-  links(): void;
-  purchase(order: Order): void;
-  search(query: string, results?: number, category?: string): void;
-
-  // Put there by the consent module.
-  /** Opens the choice again. */
-  choose?(): void;
-  /** Withdraws every grant. */
-  withdraw?(): void;
+  /**
+   * Records a decision that the page has asked for itself. What `granted` does not name of the purposes that need
+   * consent is refused; `refused` may name purposes to object to. No argument: asks for it, where one is lacking.
+   */
+  consent(granted?: string[], refused?: string[], options?: ConsentOptions): Promise<void>;
+  /** Runs a module, fetched on its first use: `load('purchase', order)`. */
+  load(module: 'ad' | 'search' | 'purchase', el: HTMLElement): Promise<void>;
+  load(module: 'purchase', order: Order): Promise<void>;
+  load(module: 'search', query: string, results?: number, category?: string): Promise<void>;
+  load(module: 'consent', act: 'open' | 'withdraw'): Promise<void>;
+  load(module: string, ...args: unknown[]): Promise<void>;
 
   // For modules only.
   /** The decision in force. */
   s: State;
-  /** Puts a decision in force: held events are released or purged. */
-  set(state: State): void;
-  /** Queues a body for /v1/ and the path; `done` is called once it is acknowledged. */
-  send(path: string, body: { cookie_id?: string; [field: string]: unknown }, done?: () => void): void;
-  /** Signed-in account and device, as the page named them. */
+  /** Puts the decision kept on the device (or this one, as JSON) in force: held events are released or purged. */
+  set(kept?: string): void;
+  /** Looks whether the view has moved. */
+  tick(trigger: Trigger): void;
+  /** The signed-in account, as the page named it. */
   u?: string;
-  d?: string;
-  /** Environment attached to batches. */
-  e?: Environment;
+  /** Environment, attached to a batch when it is sent. */
+  readonly e?: Environment;
 }
 
+/** A call before the tracker has loaded: `(self._skq ||= []).push(['op', 'name'])`. */
+export type Call = [string, ...unknown[]];
+
 declare global {
+  var sekisho: Sekisho;
   interface Window {
-    sekisho: Sekisho;
-    /** Calls made before the tracker has loaded: `(self._skq ||= []).push(['op', 'name'])`. */
-    _skq?: { push(call: [string, ...unknown[]]): unknown };
+    _skq?: Call[] | { push(call: Call): unknown };
   }
   interface Navigator {
     globalPrivacyControl?: boolean;
-  }
-  interface Document {
-    prerendering?: boolean;
   }
 }
