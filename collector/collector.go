@@ -143,7 +143,7 @@ func (c *Collector) routes() {
 	e.OPTIONS("/v1/events", c.preflight)
 	e.OPTIONS("/v1/consent", c.preflight)
 	e.GET("/s.js", c.limit, c.getTracker)
-	for _, module := range []string{"consent", "search", "purchase", "ad", "links"} {
+	for _, module := range []string{"page", "consent", "search", "purchase", "ad", "links"} {
 		name := "s." + module + ".js"
 		e.GET("/"+name, func(g *gin.Context) { c.getModule(g, name) })
 	}
