@@ -1,16 +1,19 @@
 #!/usr/bin/env bash
-# Installs the programs that the tests drive, when they are missing and this is a Debian-like machine with root.
-# What cannot be installed is named; the tests that need it then say so (and fail where CI=true).
+# Installs the programs named on the command line that are missing, where this is a Debian-like machine with root.
+# What cannot be installed is named; what needs it then says so (and fails where CI=true).
+#
+#   deploy/setup.sh java mvn node npm chromium
 set -euo pipefail
 
+declare -A package=([java]=openjdk-17-jre-headless [mvn]=maven [node]=nodejs [npm]=npm [chromium]=chromium)
 missing=()
-command -v npm >/dev/null || missing+=(nodejs npm)
-command -v java >/dev/null || missing+=(openjdk-17-jre-headless)
-command -v mvn >/dev/null || missing+=(maven)
+for program in "$@"; do
+  command -v "$program" >/dev/null || missing+=("${package[$program]}")
+done
 [ ${#missing[@]} -eq 0 ] && exit 0
 
 if ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; then
-  echo "setup: missing: ${missing[*]}. Install them to run every test." >&2
+  echo "setup: missing: ${missing[*]}. Install them to build the web parts and to run every test." >&2
   exit 0
 fi
 echo "setup: installing ${missing[*]}"

@@ -35,6 +35,7 @@ type event struct {
 	purposes                          uint32
 	linkage                           string
 	session, visitor, account, device uint64
+	signedIn                          uint64 // follows from the other events of the visitor
 	host, path                        string
 	channel, source, referrer         string
 	visibleMS                         uint32
@@ -127,6 +128,9 @@ func makeFacts() *facts {
 				path := pick(r, paths...)
 				add("page_view", func(e *event) {
 					e.path = path
+					if n == 0 && v%20 == 1 { // not signed in yet
+						e.linkage, e.account, e.device = "visitor", 0, 0
+					}
 					if n == 0 {
 						e.channel, e.source, e.referrer = origin[0], origin[1], origin[2]
 					} else {
@@ -266,13 +270,20 @@ func each[R, T any](rows []R, get func(R) T) []T {
 	return values
 }
 
-// subject is whom an event counts for; 0 is nobody.
-func (e *event) subject() uint64 { return cmp.Or(e.account, e.visitor) }
+// subject is whom an event counts for, the account that its visitor is signed in to at some time; 0 is nobody.
+func (e *event) subject() uint64 { return cmp.Or(e.signedIn, e.account, e.visitor) }
 
 // visible are the events that a purpose may see in a period, and how many others there are by reason.
 func (f *facts) visible(bit uint8, from, to time.Time) (seen []event, leftOut map[string]int) {
 	leftOut = map[string]int{}
+	accounts := map[uint64]uint64{}
 	for _, e := range f.events {
+		if !e.at.Before(from) && e.at.Before(to) && e.account != 0 && e.purposes&(1<<bit) != 0 {
+			accounts[e.visitor] = max(accounts[e.visitor], e.account)
+		}
+	}
+	for _, e := range f.events {
+		e.signedIn = accounts[e.visitor]
 		if e.at.Before(from) || !e.at.Before(to) {
 			continue
 		}

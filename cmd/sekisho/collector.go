@@ -20,6 +20,7 @@ import (
 	"github.com/sekisho/sekisho/internal/policy"
 	"github.com/sekisho/sekisho/internal/pseudonym"
 	"github.com/sekisho/sekisho/internal/site"
+	"github.com/sekisho/sekisho/web"
 )
 
 // newSealer seals to the public key that the configuration names, or that the pipeline published in the data directory.
@@ -51,6 +52,10 @@ func openEdge(ctx context.Context, cfg *config.Config, cluster *kafka.Cluster, p
 	if err != nil {
 		return nil, err
 	}
+	scripts, err := web.NewScripts()
+	if err != nil {
+		return nil, err
+	}
 	e := &edge{metrics: prometheus.NewRegistry()}
 	if e.producer, err = kafka.NewProducer(cluster, kafka.ProducerConfig{Topic: cfg.Topic("events")}); err != nil {
 		return nil, err
@@ -75,8 +80,8 @@ func openEdge(ctx context.Context, cfg *config.Config, cluster *kafka.Cluster, p
 		SpoolDir: cfg.Path("spool"), SpoolBytes: cfg.Collector.SpoolBytes, Partitions: partitions,
 	}, collector.Deps{
 		Sites: sites, Policies: policies, Producer: e.producer, Sealer: sealer,
-		States: collector.NewHTTPStates(cfg.Collector.PipelineURL, &http.Client{Timeout: 5 * time.Second}),
-		Log:    logger, Metrics: e.metrics, Random: rand.Reader, Now: time.Now,
+		States:  collector.NewHTTPStates(cfg.Collector.PipelineURL, &http.Client{Timeout: 5 * time.Second}),
+		Scripts: scripts, Log: logger, Metrics: e.metrics, Random: rand.Reader, Now: time.Now,
 	})
 	if err != nil {
 		return nil, err

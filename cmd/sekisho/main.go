@@ -30,6 +30,7 @@ type cli struct {
 	Edge     collectorCommand `cmd:"" name:"collector" help:"Run the collector: beacons and server events in, sealed envelopes to Kafka."`
 	Pipeline pipelineCommand  `cmd:"" help:"Run the pipeline: Kafka to ClickHouse, through the checkpoint."`
 	Query    queryCommand     `cmd:"" help:"Run the query service: reads for one permitted purpose each."`
+	Demo     demoCommand      `cmd:"" help:"Play visitors of the sample site to a running collector that trusts this machine as a proxy."`
 	Key      keyCommand       `cmd:"" help:"Make, list and revoke API keys of the query service."`
 	Migrate  migrateCommand   `cmd:"" help:"Bring the ClickHouse schema up to date and set retention from the policy."`
 	Doctor   doctorCommand    `cmd:"" help:"Check what this machine and this configuration need."`

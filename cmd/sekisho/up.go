@@ -17,6 +17,7 @@ import (
 	"github.com/sekisho/sekisho/internal/config"
 	"github.com/sekisho/sekisho/internal/policy"
 	"github.com/sekisho/sekisho/internal/site"
+	"github.com/sekisho/sekisho/web/sample"
 )
 
 // sampleSitesFile registers the sample site, for a first look.
@@ -35,15 +36,20 @@ var samplePurposes = []string{samplePurpose, "behavioral_personalization", "in_s
 
 func sampleSites() (*site.Registry, error) { return site.Parse(sampleSitesFile) }
 
-type upCommand struct{}
+type upCommand struct {
+	Demo bool `help:"First play a short burst of visitors to the sample site, once per data directory."`
+}
 
 // Run starts everything in visible order and stops it in the reverse one.
-func (upCommand) Run(ctx context.Context, cfg *config.Config, logger *slog.Logger) error {
+func (u upCommand) Run(ctx context.Context, cfg *config.Config, logger *slog.Logger) error {
 	policies, sites, err := registries(cfg)
 	if err != nil {
 		return err
 	}
 	withSample := cfg.Sites == ""
+	if u.Demo && !withSample {
+		return errors.New("demo: its visitors visit the built-in sample site; start without --sites")
+	}
 	e, err := startEngines(ctx, cfg, true, logger)
 	if err != nil {
 		return err
@@ -62,9 +68,19 @@ func (upCommand) Run(ctx context.Context, cfg *config.Config, logger *slog.Logge
 	work.Go(func() error { return runPipeline(wctx, cfg, e, policies, sites, logger) })
 	work.Go(func() error { return c.run(wctx, cfg, logger) })
 	work.Go(func() error { return runQuery(wctx, cfg, e.db, policies, sites, logger) })
+	if withSample {
+		work.Go(func() error {
+			return serve(wctx, "sample site", cfg.Sample.Addr, sample.Handler(cfg.Collector.URL, sampleSite), logger)
+		})
+	}
 	work.Go(func() error {
 		if err := ready(wctx, "http://"+cfg.Collector.Addr, "http://"+cfg.Pipeline.Addr, "http://"+cfg.Query.Addr); err != nil {
 			return err
+		}
+		if u.Demo {
+			if err := playOnce(wctx, cfg, policies, sites, c.Handler()); err != nil {
+				return err
+			}
 		}
 		return announce(cfg, policies, sites, withSample)
 	})

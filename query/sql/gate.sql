@@ -1,6 +1,8 @@
 -- The gate: which rows of the site and the period the purpose may see, and why it may not see the others.
 -- A withdrawal masks what is at or before it, for every identity of the row. A row whose pseudonym has expired can no
 -- longer be held against the withdrawals, so it is not shown.
+-- A visitor who is signed in at some time of the period counts as that account throughout, on every device: one person
+-- is not two subjects. A device that several accounts share counts as one.
 denied AS
 (
     SELECT subject, max(denied_at) AS denied_at
@@ -8,11 +10,22 @@ denied AS
     WHERE site = {site:String} AND purpose = {bit:UInt8}
     GROUP BY subject
 ),
+signed_in AS
+(
+    SELECT visitor_id, max(account_id) AS account
+    FROM events
+    WHERE site = {site:String}
+        AND time >= fromUnixTimestamp64Milli({from:Int64}, 'UTC')
+        AND time < fromUnixTimestamp64Milli({to:Int64}, 'UTC')
+        AND account_id != 0
+        AND bitTest(purposes, {bit:UInt8})
+    GROUP BY visitor_id
+),
 gate AS
 (
     SELECT
         /*columns*/
-        if(e.account_id != 0, e.account_id, e.visitor_id) AS subject,
+        multiIf(s.account != 0, s.account, e.account_id != 0, e.account_id, e.visitor_id) AS subject,
         multiIf(
             NOT bitTest(e.purposes, {bit:UInt8}), 'not_permitted',
             e.visitor_id = 0 AND e.linkage != 'none', 'pseudonym_expired',
@@ -21,6 +34,7 @@ gate AS
                 OR (e.device_key != 0 AND e.time <= d.denied_at), 'withdrawn',
             '') AS left_out
     FROM events AS e
+    LEFT JOIN signed_in AS s ON s.visitor_id = e.visitor_id
     LEFT JOIN denied AS v ON v.subject = e.visitor_id
     LEFT JOIN denied AS a ON a.subject = e.account_id
     LEFT JOIN denied AS d ON d.subject = e.device_key
