@@ -124,7 +124,7 @@ func (r *Reader) fetch(ctx context.Context) (Batch, error) {
 		p, err = r.request(ctx, from, r.cfg.MaxBytes, r.cfg.MaxWait)
 	}
 	if err != nil {
-		return Batch{}, err
+		return Batch{}, overtaken(err)
 	}
 	b := Batch{Records: p.records, Next: p.next, HighWatermark: p.end, Lost: lost}
 	if p.next > from || p.end <= from {
@@ -136,7 +136,7 @@ func (r *Reader) fetch(ctx context.Context) (Batch, error) {
 	// must step over it, or they would wait for ever short of an end that no record reaches.
 	if p.batches > 0 {
 		b.Next, err = r.endOfBatch(ctx, p.base, from, p.end)
-		return b, err
+		return b, overtaken(err)
 	}
 	if r.hole >= 0 { // twice nothing at all: no batch is left between the position and the end seen first
 		b.Next, r.hole = r.hole, -1
@@ -163,6 +163,15 @@ func (r *Reader) start(ctx context.Context, from int64) (int64, error) {
 		return 0, ErrTruncated
 	}
 	return 0, kafkago.OffsetNotAvailable // the log moved meanwhile: ask again
+}
+
+// overtaken makes a position that the log's start passed between two requests a fault that passes: retention removes a
+// segment at a time, and the next attempt asks for the start anew.
+func overtaken(err error) error {
+	if errors.Is(err, kafkago.OffsetOutOfRange) {
+		return kafkago.OffsetNotAvailable
+	}
+	return err
 }
 
 func (r *Reader) bounds(ctx context.Context, which int64) (int64, error) {

@@ -149,3 +149,53 @@ func TestAReaderGoesOnFromItsPosition(t *testing.T) {
 		t.Errorf("batch = %+v, want the records from 3 to 5", b)
 	}
 }
+
+// Retention may move the log's start again between the moment a reader asks where it is and the fetch from there.
+func TestAReaderThatRetentionOvertakesTwiceAsksAgain(t *testing.T) {
+	server, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "state"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Close)
+	log := batch{0, 9, []int64{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}}
+	var start atomic.Int64
+	server.ControlKey(int16(kmsg.ListOffsets), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		server.KeepControl()
+		asked := req.(*kmsg.ListOffsetsRequest).Topics[0].Partitions[0]
+		rp := kmsg.NewListOffsetsResponseTopicPartition()
+		rp.Timestamp = asked.Timestamp
+		if rp.Offset = log.last + 1; asked.Timestamp == -2 {
+			rp.Offset = start.Load()
+			start.Store(min(rp.Offset+4, 8)) // the next segment goes as soon as the answer has left
+		}
+		rt := kmsg.NewListOffsetsResponseTopic()
+		rt.Topic, rt.Partitions = "state", append(rt.Partitions, rp)
+		res := req.ResponseKind().(*kmsg.ListOffsetsResponse)
+		res.Topics = append(res.Topics, rt)
+		return res, nil, true
+	})
+	server.ControlKey(int16(kmsg.Fetch), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		server.KeepControl()
+		rp := kmsg.NewFetchResponseTopicPartition()
+		rp.HighWatermark, rp.LastStableOffset = log.last+1, log.last+1
+		if req.(*kmsg.FetchRequest).Topics[0].Partitions[0].FetchOffset < start.Load() {
+			rp.ErrorCode = 1 // OFFSET_OUT_OF_RANGE
+		} else {
+			rp.RecordBatches = log.encode()
+		}
+		rt := kmsg.NewFetchResponseTopic()
+		rt.Topic, rt.Partitions = "state", append(rt.Partitions, rp)
+		res := req.ResponseKind().(*kmsg.FetchResponse)
+		res.Topics = append(res.Topics, rt)
+		return res, nil, true
+	})
+	start.Store(4)
+	r := kafka.NewReader(open(t, server.ListenAddrs()[0]), "state", 0, 0, kafka.ReaderConfig{MaxWait: time.Millisecond})
+	b, err := r.Fetch(timeout(t, 10*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.Lost != 8 || len(b.Records) != 2 || b.Records[0].Offset != 8 || r.Position() != 10 {
+		t.Errorf("batch = %+v, position %d, want 8 lost and the records 8 and 9", b, r.Position())
+	}
+}
