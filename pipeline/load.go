@@ -94,8 +94,8 @@ func (b *block) deadLetter(record kafka.Record, site string, reason core.Reason)
 	b.dropAs(decisionDrop{site: letter.Site, timeUs: record.Time.UnixMicro()}, reason)
 }
 
-// load writes a block, each table under a token made of the range. What decides later events goes first, and the
-// events last: when they are there, everything else of the range is.
+// load writes a block, each table under a token made of the range. What decides later events goes first; acts and events
+// go last, because a restart recognises a record by them: when they are there, everything else that it came to is.
 func (s *shard) load(ctx context.Context, b *block, r span) error {
 	token := fmt.Sprintf("%s/%d/%s", s.p.cfg.EventsTopic, s.partition, r)
 	for _, step := range []struct {
@@ -104,14 +104,14 @@ func (s *shard) load(ctx context.Context, b *block, r span) error {
 	}{
 		{"publish consent", func(ctx context.Context, _ string) error { return s.publish(ctx, b) }},
 		{"store dead letters", func(ctx context.Context, _ string) error { return s.bury(ctx, b) }},
-		{"store consent acts", func(ctx context.Context, token string) error {
-			return s.insert(ctx, "consent_acts", token, len(b.acts), actColumns(b.acts))
-		}},
 		{"store consent masks", func(ctx context.Context, token string) error {
 			return s.insert(ctx, "consent_masks", token, len(b.masks), maskColumns(b.masks))
 		}},
 		{"store counts", func(ctx context.Context, token string) error {
 			return s.insert(ctx, "event_drops", token, len(b.drops), dropColumns(b.drops))
+		}},
+		{"store consent acts", func(ctx context.Context, token string) error {
+			return s.insert(ctx, "consent_acts", token, len(b.acts), actColumns(b.acts))
 		}},
 		{"store events", func(ctx context.Context, token string) error {
 			columns := make([]clickhouse.Column, len(b.events))

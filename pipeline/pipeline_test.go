@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -134,10 +135,9 @@ func (h *house) start() (stop func() error) {
 	return func() error { cancel(); return <-ended }
 }
 
-// send seals bodies for one partition and waits until they are durable.
-func (h *house) send(partition int, bodies ...proto.Message) [][]byte {
+// sealed makes the messages of bodies for one partition.
+func (h *house) sealed(partition int, bodies ...proto.Message) []kafka.Message {
 	h.t.Helper()
-	var values [][]byte
 	var messages []kafka.Message
 	for _, body := range bodies {
 		id := uuid.New()
@@ -149,11 +149,15 @@ func (h *house) send(partition int, bodies ...proto.Message) [][]byte {
 		if err != nil {
 			h.t.Fatal(err)
 		}
-		values = append(values, value)
 		messages = append(messages, kafka.Message{Partition: partition, Value: value})
 	}
-	h.produce(messages...)
-	return values
+	return messages
+}
+
+// send seals bodies for one partition and waits until they are durable.
+func (h *house) send(partition int, bodies ...proto.Message) {
+	h.t.Helper()
+	h.produce(h.sealed(partition, bodies...)...)
 }
 
 func (h *house) produce(messages ...kafka.Message) {
@@ -268,73 +272,91 @@ func TestOneSubjectsJourneyOnBothBrokers(t *testing.T) {
 
 var errCrash = errors.New("crash")
 
-// crashing fails for good at random, before or after the insert reached ClickHouse: to the pipeline's next run it is
-// as if the process had been killed there.
+// crashing fails for good at its nth insert, before or after that reached ClickHouse, and does nothing from then on: to
+// the pipeline's next run it is as if the process had been killed there.
 type crashing struct {
 	*clickhouse.DB
-	mu     *sync.Mutex // the partitions insert at the same time
-	random *mathrand.Rand
+	after bool // the insert reaches ClickHouse, and its answer is lost
+	mu    sync.Mutex
+	left  int // inserts until the crash
 }
 
-func (c crashing) Insert(ctx context.Context, table, token string, columns []clickhouse.Column) error {
-	c.mu.Lock()
-	die := c.random.IntN(5)
+func (c *crashing) Insert(ctx context.Context, table, token string, columns []clickhouse.Column) error {
+	c.mu.Lock() // the partitions insert at the same time
+	c.left--
+	left := c.left
 	c.mu.Unlock()
-	if die == 0 {
+	if left < 0 || left == 0 && !c.after {
 		return errCrash
 	}
 	if err := c.DB.Insert(ctx, table, token, columns); err != nil {
 		return err
 	}
-	if die == 1 {
+	if left == 0 {
 		return errCrash
 	}
 	return nil
 }
 
 func TestNothingIsLostOrDoubledOverCrashes(t *testing.T) {
+	const (
+		crashes = 20
+		most    = 8   // inserts of one run
+		ahead   = 600 // events a crash; the sender slows down when it is further ahead, however slow the machine
+	)
 	h := newHouse(t, testkit.EmbeddedKafka(t))
 	h.deps.Logger = slog.New(slog.DiscardHandler)
-	const events = 12_000
-	sent := make(chan struct{})
-	go func() {
-		defer close(sent)
-		random := mathrand.New(mathrand.NewPCG(1, 2))
-		for n := 0; n < events; n += 100 {
-			batch := make([]proto.Message, 100)
-			for i := range batch {
-				batch[i] = operation(time.Now())
-			}
-			partition := random.IntN(partitions)
-			values := h.send(partition, batch...)
-			if n%1000 == 0 { // a client that did not hear our answer sends again
-				again := make([]kafka.Message, len(values))
-				for i, v := range values {
-					again[i] = kafka.Message{Partition: partition, Value: v}
-				}
-				h.produce(again...)
-			}
-			time.Sleep(time.Millisecond)
-		}
-	}()
 	reliable := h.deps.Store
-	var crashes int
-	for seed := range uint64(25) {
-		h.deps.Store = crashing{h.db, &sync.Mutex{}, mathrand.New(mathrand.NewPCG(seed, 7))}
-		p, err := New(h.cfg, h.deps)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
-		if err := p.Run(ctx); err != nil {
+
+	// Where a run ends is drawn; that it ends there is sure, because events come until the last run has crashed.
+	var crashed atomic.Int64
+	runs := make(chan error, 1)
+	go func() {
+		random := mathrand.New(mathrand.NewPCG(1, 7))
+		for crashed.Load() < crashes {
+			deps := h.deps
+			deps.Store = &crashing{DB: h.db, after: random.IntN(2) == 0, left: 1 + random.IntN(most)}
+			p, err := New(h.cfg, deps)
+			if err == nil {
+				err = p.Run(t.Context())
+			}
 			if !errors.Is(err, errCrash) {
+				runs <- fmt.Errorf("a run ended after %d crashes: %w", crashed.Load(), err)
+				return
+			}
+			crashed.Add(1)
+		}
+		runs <- nil
+	}()
+
+	random := mathrand.New(mathrand.NewPCG(1, 2))
+	var events, resent uint64
+	for running := true; running; {
+		batch := make([]proto.Message, 100)
+		for i := range batch {
+			batch[i] = operation(time.Now())
+		}
+		messages := h.sealed(random.IntN(partitions), batch...)
+		h.produce(messages...)
+		if events%1000 == 0 { // a client that did not hear our answer sends again
+			h.produce(messages...)
+			resent += uint64(len(batch))
+		}
+		events += uint64(len(batch))
+		pause := time.Millisecond
+		if events > ahead*(1+uint64(crashed.Load())) {
+			pause = 50 * time.Millisecond
+		}
+		select {
+		case err := <-runs:
+			if err != nil {
 				t.Fatal(err)
 			}
-			crashes++
+			running = false
+		case <-time.After(pause):
 		}
-		cancel()
 	}
-	<-sent
+
 	h.deps.Store = reliable
 	stop := h.start()
 	testkit.Eventually(t, 2*time.Minute, func() bool { return h.count("SELECT count() FROM events") >= events })
@@ -345,10 +367,80 @@ func TestNothingIsLostOrDoubledOverCrashes(t *testing.T) {
 	if rows, ids := h.count("SELECT count() FROM events"), h.count("SELECT uniqExact(event_id) FROM events"); rows != events || ids != events {
 		t.Errorf("%d rows with %d ids of %d events", rows, ids, events)
 	}
-	if crashes < 5 {
-		t.Errorf("only %d crashes: the test proves little", crashes)
+	if n := h.count("SELECT sum(count) FROM event_drops WHERE reason = 'duplicate'"); n != resent {
+		t.Errorf("%d counted as duplicates, %d were sent again", n, resent)
 	}
 	t.Logf("%d events, %d crashes: none lost, none doubled", events, crashes)
+}
+
+// crashingAt fails for good at the first insert into a table.
+type crashingAt struct {
+	crashing
+	table string
+}
+
+func (c *crashingAt) Insert(ctx context.Context, table, token string, columns []clickhouse.Column) error {
+	if table != c.table {
+		return c.DB.Insert(ctx, table, token, columns)
+	}
+	return c.crashing.Insert(ctx, table, token, columns)
+}
+
+func TestACrashAtAnyStepOfALoadLeavesWhatNoCrashLeaves(t *testing.T) {
+	h := newHouse(t, testkit.EmbeddedKafka(t))
+	h.deps.Logger = slog.New(slog.DiscardHandler)
+	want := map[string]uint64{
+		"SELECT count() FROM events": 0, "SELECT count() FROM consent_acts": 0, "SELECT count() FROM consent_masks": 0,
+		"SELECT sum(count) FROM event_drops": 0,
+	}
+	for _, table := range []string{"consent_masks", "event_drops", "consent_acts", "events"} {
+		for _, after := range []bool{false, true} {
+			for _, resent := range []bool{false, true} {
+				if table == "event_drops" && !resent {
+					continue // nothing is counted, so there is no such step
+				}
+				t.Run(fmt.Sprintf("%s, after %v, resent %v", table, after, resent), func(t *testing.T) {
+					act := &sekishov1.ConsentAct{
+						Subject: &sekishov1.Identity{CookieId: uuid.NewString()}, PolicyVersion: "default/2022-09-15",
+						Withdrawn: []string{"usage_based_development"}, TimeUs: time.Now().UnixMicro(), Surface: "banner", Language: "ja",
+					}
+					messages := h.sealed(0, act, operation(time.Now()))
+					if resent {
+						messages = append(messages, messages...)
+						want["SELECT sum(count) FROM event_drops"] += 2
+					}
+					h.produce(messages...) // in one request, so they are one batch
+					want["SELECT count() FROM events"]++
+					want["SELECT count() FROM consent_acts"]++
+					want["SELECT count() FROM consent_masks"]++
+
+					deps := h.deps
+					deps.Store = &crashingAt{crashing{DB: h.db, after: after, left: 1}, table}
+					p, err := New(h.cfg, deps)
+					if err != nil {
+						t.Fatal(err)
+					}
+					ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+					defer cancel()
+					if err := p.Run(ctx); !errors.Is(err, errCrash) {
+						t.Fatalf("the run ended with %v", err)
+					}
+					stop := h.start()
+					h.send(0, operation(time.Now())) // comes after everything before it
+					want["SELECT count() FROM events"]++
+					h.eventually("SELECT count() FROM events", want["SELECT count() FROM events"])
+					if err := stop(); err != nil {
+						t.Fatal(err)
+					}
+					for sql, n := range want {
+						if got := h.count(sql); got != n {
+							t.Errorf("%s: %d, want %d", sql, got, n)
+						}
+					}
+				})
+			}
+		}
+	}
 }
 
 func TestTheColumnsAgreeWithTheTable(t *testing.T) {
@@ -396,18 +488,19 @@ func TestASessionRunsOverMidnight(t *testing.T) {
 }
 
 func TestAPlanIsReadBack(t *testing.T) {
-	for note, want := range map[string]span{"": {}, "5-9": {5, 9}, "0-1": {0, 1}} {
-		if got, err := parseSpan(note); err != nil || got != want {
+	for note, want := range map[string]plan{"": {}, "5-9": {span{5, 9}, false}, "0-1": {span{0, 1}, false}, "5-9/whole": {span{5, 9}, true}} {
+		got, err := parsePlan(note)
+		if err != nil || got != want {
 			t.Errorf("%q: %v, %v", note, got, err)
 		}
-	}
-	for _, note := range []string{"x", "5", "9-5", "5-5", "-1"} {
-		if _, err := parseSpan(note); err == nil {
-			t.Errorf("%q is a plan", note)
+		if note != "" && got.String() != note {
+			t.Errorf("%q is written as %q", note, got)
 		}
 	}
-	if (span{5, 9}).String() != "5-9" {
-		t.Error("a plan is written otherwise than it is read")
+	for _, note := range []string{"x", "5", "9-5", "5-5", "-1", "/whole", "5-9/half"} {
+		if _, err := parsePlan(note); err == nil {
+			t.Errorf("%q is a plan", note)
+		}
 	}
 }
 

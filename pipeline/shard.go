@@ -21,7 +21,7 @@ type shard struct {
 	partition int
 	seen      *seen
 	sessions  *sessions
-	planned   span // a batch that was begun before a crash or a rebalance; empty if none
+	planned   plan // a batch that was begun before a crash or a rebalance; empty if none
 }
 
 // span is a range of offsets, end exclusive.
@@ -32,11 +32,8 @@ func (r span) String() string {
 	return strconv.FormatInt(r.start, 10) + "-" + strconv.FormatInt(r.end, 10)
 }
 
-func parseSpan(note string) (span, error) {
-	if note == "" {
-		return span{}, nil
-	}
-	first, last, _ := strings.Cut(note, "-")
+func parseSpan(text string) (span, error) {
+	first, last, _ := strings.Cut(text, "-")
 	start, err := strconv.ParseInt(first, 10, 64)
 	if err != nil {
 		return span{}, errors.New("read plan: not a range of offsets")
@@ -48,10 +45,37 @@ func parseSpan(note string) (span, error) {
 	return span{start, end}, nil
 }
 
+// plan is a batch as it is written down before it is loaded.
+type plan struct {
+	span
+	// whole says that no record was dropped. What is loaded again after its events were stored looks like duplicates, and
+	// only a count that was stored then is recognised by its token: without one, none may be stored now.
+	whole bool
+}
+
+const wholeSuffix = "/whole"
+
+// String is the note that goes with the commit.
+func (p plan) String() string {
+	if p.whole {
+		return p.span.String() + wholeSuffix
+	}
+	return p.span.String()
+}
+
+func parsePlan(note string) (plan, error) {
+	if note == "" {
+		return plan{}, nil
+	}
+	text, whole := strings.CutSuffix(note, wholeSuffix)
+	r, err := parseSpan(text)
+	return plan{r, whole}, err
+}
+
 func (p *Pipeline) restore(ctx context.Context, a kafka.Assignment) (*shard, error) {
 	s := &shard{p: p, partition: a.Partition, seen: newSeen(p.cfg.SeenCapacity), sessions: newSessions()}
 	var err error
-	if s.planned, err = parseSpan(a.Note); err != nil {
+	if s.planned, err = parsePlan(a.Note); err != nil {
 		return nil, err
 	}
 	recent, err := retry(ctx, p, func() (clickhouse.Recent, error) {
@@ -75,7 +99,7 @@ func (p *Pipeline) restore(ctx context.Context, a kafka.Assignment) (*shard, err
 	return s, nil
 }
 
-// Consume reads a partition until it is taken away. Each turn: gather a range, write it down, load it.
+// Consume reads a partition until it is taken away. Each turn: gather a range, decide it, write it down, load it.
 // The commit that writes a range down also confirms everything before it.
 func (p *Pipeline) Consume(ctx context.Context, claim *kafka.Claim) error {
 	p.mu.Lock()
@@ -84,34 +108,44 @@ func (p *Pipeline) Consume(ctx context.Context, claim *kafka.Claim) error {
 	if s == nil {
 		return errors.New("consume partition: not assigned")
 	}
-	confirmed := true
+	var loaded int64 // the end of the last batch, while nobody was told that it is loaded
 	for ctx.Err() == nil {
+		begun := s.planned
 		records, r, err := s.gather(ctx, claim)
 		if err != nil {
 			return err
 		}
 		if len(records) == 0 {
-			if !confirmed && r.end > 0 {
+			if loaded > 0 && r.end > 0 {
 				if err := claim.Commit(ctx, r.end, ""); err != nil {
 					return fmt.Errorf("confirm batch: %w", err)
 				}
-				confirmed = true
+				loaded = 0
 			}
 			continue
 		}
-		if err := claim.Commit(ctx, r.start, r.String()); err != nil {
+		b := s.process(records)
+		planned := plan{r, len(b.drops) == 0}
+		if !begun.empty() {
+			planned = begun
+		}
+		if planned.whole {
+			b.drops = nil
+		}
+		if err := claim.Commit(ctx, r.start, planned.String()); err != nil {
 			return fmt.Errorf("plan batch: %w", err)
 		}
-		if err := s.load(ctx, s.process(records), r); err != nil {
+		if err := s.load(ctx, b, r); err != nil {
 			return err
 		}
-		confirmed = false
+		loaded = r.end
 	}
-	if !confirmed {
-		// The partition is going: tell the next owner that nothing is under way.
+	if loaded > 0 {
+		// The partition is going: tell the next owner that nothing is under way. It goes on after the batch, not from the
+		// claim's position: what was gathered since is not loaded.
 		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
-		if err := claim.Commit(bounded, claim.Position(), ""); err != nil && !errors.Is(err, kafka.ErrFenced) {
+		if err := claim.Commit(bounded, loaded, ""); err != nil && !errors.Is(err, kafka.ErrFenced) {
 			return fmt.Errorf("confirm batch: %w", err)
 		}
 	}
@@ -121,7 +155,7 @@ func (p *Pipeline) Consume(ctx context.Context, claim *kafka.Claim) error {
 // gather reads the next range: the planned one exactly, or what comes within the flush interval.
 func (s *shard) gather(ctx context.Context, claim *kafka.Claim) ([]kafka.Record, span, error) {
 	var records []kafka.Record
-	planned := s.planned
+	planned := s.planned.span
 	if !planned.empty() {
 		claim.SeekTo(planned.start)
 	}
@@ -151,7 +185,7 @@ func (s *shard) gather(ctx context.Context, claim *kafka.Claim) ([]kafka.Record,
 			if batch.Next < planned.end {
 				continue
 			}
-			s.planned = span{}
+			s.planned = plan{}
 			claim.SeekTo(planned.end)
 			return records, planned, nil
 		}
