@@ -15,6 +15,9 @@ import style from './style.css';
 const c = sekisho;
 const messages: Record<string, Record<keyof typeof en, string>> = { en, ja };
 
+/** What the outline of the focus needs around it, in pixels. */
+const outline = 8;
+
 /** The language of the document, else one of the visitor's, else any that the policy has. */
 function language(): string {
   const known = Object.keys(c.texts);
@@ -35,6 +38,9 @@ export class Banner extends HTMLElement {
   #choosing = false;
   /** Between the visitor's word and its record. */
   #deciding = false;
+  /** Behind the end of the page, as high as the banner, while that is there. */
+  #room = document.createElement('div');
+  #grown = new ResizeObserver(() => this.#makeRoom());
   /** What the page had as its scroll padding, while the banner changes it. */
   #padding?: string;
 
@@ -48,7 +54,9 @@ export class Banner extends HTMLElement {
     this.#reopen.type = 'button';
     this.#reopen.className = 'reopen';
     this.#reopen.addEventListener('click', () => this.settings());
-    this.#root.append(this.#dialog, this.#reopen);
+    this.#room.className = 'room';
+    this.#room.hidden = true;
+    this.#root.append(this.#dialog, this.#reopen, this.#room);
     this.update();
   }
 
@@ -75,14 +83,23 @@ export class Banner extends HTMLElement {
     this.#render();
     // Not show(), which would take the focus from what the visitor is doing.
     this.#dialog.open = true;
-    this.#pad();
+    this.#room.hidden = false;
+    for (const el of [this.#dialog, document.body]) this.#grown.observe(el);
+    this.#makeRoom();
   }
 
-  /** Keeps what has the focus from disappearing behind the banner (WCAG 2.4.11). */
-  #pad(): void {
+  /**
+   * Keeps what has the focus from disappearing behind the banner (WCAG 2.4.11): the browser scrolls to above it, also at the
+   * end of the page, where an absolute box out of the flow adds to what can be scrolled and moves nothing.
+   */
+  #makeRoom(): void {
     const { style: page } = document.documentElement;
+    const height = `${this.#dialog.offsetHeight + outline}px`;
     this.#padding ??= page.scrollPaddingBottom;
-    page.scrollPaddingBottom = `${this.#dialog.offsetHeight}px`;
+    page.scrollPaddingBottom = height;
+    const { body } = document;
+    const end = body.getBoundingClientRect().top + scrollY + Math.max(body.offsetHeight, body.scrollHeight);
+    Object.assign(this.#room.style, { top: `${end}px`, height });
   }
 
   /** Opens the choice again. */
@@ -205,7 +222,6 @@ export class Banner extends HTMLElement {
   #choose(): void {
     this.#choosing = true;
     this.#render();
-    this.#pad();
     this.#dialog.querySelector('input')?.focus();
   }
 
@@ -240,6 +256,8 @@ export class Banner extends HTMLElement {
   }
 
   #closed(): void {
+    this.#grown.disconnect();
+    this.#room.hidden = true;
     if (this.#padding !== undefined) document.documentElement.style.scrollPaddingBottom = this.#padding;
     this.#padding = undefined;
     // Settings that were opened before the first decision, and closed without one: the question still stands.

@@ -1,0 +1,352 @@
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { after, before, describe, test } from 'node:test';
+import { config, everything, granted, kept, launch, pause, quit, ready, refused, until, visit } from './support.mjs';
+
+before(launch);
+after(quit);
+
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+/** What axe finds: by every rule, best practices too, or by some. */
+async function violations(page, ...rules) {
+  if (!(await page.evaluate(() => 'axe' in self))) await page.evaluate(axe);
+  const { violations: found, passes } = await page.evaluate(
+    (runOnly) => axe.run(document, runOnly.length ? { runOnly } : {}),
+    rules,
+  );
+  assert.ok(passes.length >= (rules.length || 10), 'axe looked at nothing');
+  return found.map((v) => `${v.id}: ${v.nodes.map((n) => n.target.flat().join(' ')).join(', ')}`);
+}
+
+/** What has the focus, in the banner or in the page. */
+const focused = (page) =>
+  page.evaluate(() => {
+    let el = document.activeElement;
+    while (el?.shadowRoot) el = el.shadowRoot.activeElement;
+    return el?.dataset.act || el?.value || el?.className || el?.id || el?.tagName;
+  });
+
+/** The texts on the screen, in their order: what the visitor saw. */
+const shown = (page) =>
+  page.evaluate(() => {
+    const dialog = document.querySelector('sekisho-consent').shadowRoot.querySelector('dialog');
+    const walker = document.createTreeWalker(dialog, NodeFilter.SHOW_TEXT);
+    const texts = [];
+    while (walker.nextNode())
+      if (walker.currentNode.parentElement.checkVisibility()) texts.push(walker.currentNode.data);
+    return texts;
+  });
+const hash = (texts) => `sha256:${createHash('sha256').update(texts.join('\n')).digest('hex')}`;
+
+const pages = (lang, more) => ({
+  '/': {
+    lang,
+    title: 'Shop',
+    body: `<main><h1>Shop</h1><p>Text.</p><label>Search <input id="search"></label> <a href="/two" id="link">Two</a>
+<button data-sekisho-consent id="open">Settings</button></main>`,
+    ...more,
+  },
+  '/two': { lang, title: 'Two' },
+});
+
+describe('consent banner', { concurrency: 6 }, () => {
+  for (const lang of ['ja', 'en']) {
+    const texts = config.texts[lang];
+
+    test(`by keyboard alone, ${lang}: choose by purpose, then withdraw in the settings`, async (t) => {
+      const { page, collector } = await visit(t, { pages: pages(lang) });
+      await page.waitForSelector('sekisho-consent dialog[open]');
+      const press = async (...keys) => {
+        for (const key of keys) await page.keyboard.press(key);
+      };
+      await press('Tab');
+      assert.equal(await focused(page), 'accept', 'the banner is not the first stop');
+      await press('Tab');
+      assert.equal(await focused(page), 'refuse');
+      await press('Tab');
+      assert.equal(await focused(page), 'choose');
+      await press('Enter');
+      assert.equal(await focused(page), config.ask[0]);
+      assert.equal(await page.locator('sekisho-consent input:checked').count(), 0, 'a box is ticked beforehand');
+      await press('Tab', 'Space', 'Tab', 'Tab', 'Tab', 'Tab', 'Tab', 'Tab', 'Tab');
+      assert.equal(await focused(page), 'save');
+      const seen = await shown(page);
+      assert.deepEqual(seen.slice(0, 2), [texts._title, texts._body]);
+      await press('Enter');
+      const [first] = await until(() => collector.acts().length && collector.acts());
+      assert.deepEqual(first.granted, [config.ask[1], ...config.optout]);
+      assert.deepEqual(first.refused, config.ask.toSpliced(1, 1));
+      assert.equal(first.text_hash, hash(seen));
+      assert.equal(first.language, lang);
+      assert.equal(first.surface, 'banner');
+      assert.equal(first.policy_version, config.policy);
+      // The focus goes to what stays.
+      assert.equal(await focused(page), 'reopen');
+      assert.equal(await page.locator('sekisho-consent .reopen').textContent(), texts._reopen);
+      await press('Enter');
+      assert.equal(await page.locator('sekisho-consent dialog:modal').count(), 1);
+      assert.deepEqual(
+        await page.locator('sekisho-consent input:checked').evaluateAll((boxes) => boxes.map((b) => b.value)),
+        [config.ask[1]],
+      );
+      await press('Escape');
+      assert.equal(await page.locator('sekisho-consent dialog[open]').count(), 0);
+      assert.equal(await focused(page), 'reopen', 'the focus is lost');
+      await press('Enter');
+      for (let i = 0; i < 20 && (await focused(page)) !== 'withdraw'; i++) await press('Tab');
+      await press('Enter');
+      const second = await until(() => collector.acts()[1]);
+      assert.deepEqual([second.granted, second.withdrawn], [config.optout, [config.ask[1]]]);
+      assert.deepEqual(second.subject, first.subject);
+      assert.equal(second.surface, 'settings');
+      assert.equal(await focused(page), 'reopen');
+    });
+
+    test(`axe finds nothing, ${lang}: banner, choice, settings, control; light and dark`, async (t) => {
+      const { page } = await visit(t, { pages: pages(lang), context: { reducedMotion: 'reduce' } });
+      await page.waitForSelector('sekisho-consent dialog[open]');
+      const look = async (state) => {
+        assert.deepEqual(await violations(page), [], state);
+        await page.emulateMedia({ colorScheme: 'dark' });
+        assert.deepEqual(await violations(page, 'color-contrast'), [], `${state}, dark`);
+        await page.emulateMedia({ colorScheme: 'light' });
+      };
+      await look('banner');
+      await page.click('sekisho-consent [data-act=choose]');
+      await look('choice');
+      await page.click('sekisho-consent [data-act=accept]');
+      await look('control');
+      await page.click('sekisho-consent .reopen');
+      await look('settings');
+    });
+
+    test(`accept and refuse are alike in size, weight, colour and row, ${lang}, on a wide and on a narrow screen`, async (t) => {
+      const { page } = await visit(t, { pages: pages(lang), context: { reducedMotion: 'reduce' } });
+      await page.waitForSelector('sekisho-consent dialog[open]');
+      const measure = (act) =>
+        page.locator(`sekisho-consent [data-act=${act}]`).evaluate((el) => {
+          const { width, height, top, left } = el.getBoundingClientRect();
+          const { color, backgroundColor, fontSize, fontWeight, borderWidth, borderColor } = getComputedStyle(el);
+          return {
+            look: { width, height, color, backgroundColor, fontSize, fontWeight, borderWidth, borderColor },
+            top,
+            left,
+          };
+        });
+      for (const choosing of [false, true]) {
+        if (choosing) await page.click('sekisho-consent [data-act=choose]');
+        for (const width of [1280, 360]) {
+          await page.setViewportSize({ width, height: 700 });
+          const [accept, refuse] = [await measure('accept'), await measure('refuse')];
+          assert.deepEqual(accept.look, refuse.look);
+          assert.ok(accept.look.width > 80 && accept.look.height >= 44);
+          if (width > 600) assert.equal(accept.top, refuse.top);
+          else assert.equal(accept.left, refuse.left);
+          const box = await page
+            .locator('sekisho-consent dialog')
+            .evaluate((el) => el.getBoundingClientRect().toJSON());
+          assert.ok(box.bottom <= 700 && box.right <= width, 'the banner leaves the screen');
+          assert.equal(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), true);
+        }
+      }
+    });
+  }
+
+  test('refusing all takes one press, as accepting all does, and is recorded on the device alone', async (t) => {
+    const { page, collector } = await visit(t, { pages: pages('ja') });
+    await page.waitForSelector('sekisho-consent dialog[open]');
+    await page.keyboard.press('Tab');
+    await page.keyboard.press('Tab');
+    await page.keyboard.press('Enter');
+    await until(() => kept(page));
+    assert.equal(await focused(page), 'reopen');
+    assert.equal(collector.sent('/v1/consent').length, 0);
+  });
+
+  test('nothing moves: the layout shift is 0 when the banner comes, changes and goes', async (t) => {
+    const { page } = await visit(t, {
+      pages: pages('en', { head: '<style>body > :first-child { margin-top: 100px }</style>' }),
+      start: () => {
+        self.shifts = [];
+        new PerformanceObserver((list) => self.shifts.push(...list.getEntries().map((e) => e.value))).observe({
+          type: 'layout-shift',
+          buffered: true,
+        });
+      },
+    });
+    await page.waitForSelector('sekisho-consent dialog[open]');
+    for (const act of ['choose', 'accept']) {
+      await pause(300);
+      await page.click(`sekisho-consent [data-act=${act}]`);
+    }
+    await page.click('sekisho-consent .reopen');
+    await pause(400);
+    assert.deepEqual(await page.evaluate(() => self.shifts), []);
+    // The observer does see a shift.
+    await page.evaluate(() =>
+      document.querySelector('main').prepend(Object.assign(document.createElement('div'), { style: 'height:200px' })),
+    );
+    await until(() => page.evaluate(() => self.shifts.length));
+  });
+
+  test('it moves only for those who have not asked for less motion', async (t) => {
+    const moving = async (reducedMotion) => {
+      const { page } = await visit(t, { pages: pages('en'), context: { reducedMotion } });
+      await page.waitForSelector('sekisho-consent dialog[open]');
+      return page.locator('sekisho-consent dialog').evaluate((el) => getComputedStyle(el).animationName);
+    };
+    assert.equal(await moving('no-preference'), 'rise');
+    assert.equal(await moving('reduce'), 'none');
+  });
+
+  test('the banner does not take the focus, does not block the page and does not hide what has the focus', async (t) => {
+    const filler = '<p>Text.</p>'.repeat(80);
+    const { page, site, collector } = await visit(t, {
+      pages: pages('en', {
+        body: `<main><h1>Shop</h1><label>Search <input id="search" autofocus></label>${filler}<a id="last" href="/two">Two</a></main>`,
+      }),
+    });
+    await page.locator('#search').pressSequentially('ma', { delay: 20 });
+    await page.waitForSelector('sekisho-consent dialog[open]');
+    await page.keyboard.type('tcha');
+    assert.equal(await page.inputValue('#search'), 'matcha');
+    await page.keyboard.press('Tab');
+    assert.equal(await focused(page), 'last');
+    const [link, top] = await page.evaluate(() => [
+      document.querySelector('#last').getBoundingClientRect().bottom,
+      document.querySelector('sekisho-consent').shadowRoot.querySelector('dialog').getBoundingClientRect().top,
+    ]);
+    assert.ok(link <= top, `the focus is ${link - top} pixels behind the banner`);
+    await page.keyboard.press('Enter');
+    await page.waitForURL(`${site.url}/two`);
+    await page.waitForSelector('sekisho-consent dialog[open]');
+    await page.click('sekisho-consent [data-act=refuse]');
+    await until(async () => (await page.evaluate(() => document.documentElement.style.scrollPaddingBottom)) === '');
+    assert.equal(collector.sent('/v1/consent').length, 0);
+  });
+
+  for (const [locale, titles] of [
+    ['en-GB', { ja: 'ja', 'ja-JP': 'ja' }],
+    ['ja-JP', { en: 'en', '': 'ja', fr: 'ja' }],
+    ['fr-FR', { fr: 'en' }],
+  ])
+    test(`the language is that of the document, else one of the visitor, ${locale}`, async (t) => {
+      const [first] = Object.keys(titles);
+      const { page } = await visit(t, { pages: pages(first), context: { locale } });
+      await page.waitForSelector('sekisho-consent dialog[open]');
+      for (const [lang, want] of Object.entries(titles)) {
+        await page.evaluate((l) => {
+          document.documentElement.lang = l;
+          return sekisho.consent();
+        }, lang);
+        assert.equal(await page.locator('sekisho-consent .title').textContent(), config.texts[want]._title, lang);
+        assert.equal(await page.locator('sekisho-consent').getAttribute('lang'), want);
+      }
+    });
+
+  test('a page may open the settings itself, by attribute and by call, and gets the focus back', async (t) => {
+    const { page } = await visit(t, { pages: pages('en'), decision: granted('visitor-1', [config.ask[0]]) });
+    await ready(page);
+    assert.equal(await page.locator('sekisho-consent dialog[open]').count(), 0, 'who has decided is asked again');
+    await page.focus('#open');
+    await page.keyboard.press('Enter');
+    await page.waitForSelector('sekisho-consent dialog:modal');
+    // What was granted is ticked; what runs unless one objects was refused, so its objection is.
+    assert.deepEqual(
+      await page.locator('sekisho-consent input:checked').evaluateAll((boxes) => boxes.map((b) => b.value)),
+      [config.ask[0], ...config.optout],
+    );
+    await page.click('sekisho-consent [data-act=close]');
+    assert.equal(await focused(page), 'open');
+    await page.evaluate(() => sekisho.load('consent', 'open'));
+    assert.equal(await page.locator('sekisho-consent dialog:modal').count(), 1);
+  });
+
+  test('settings that were closed without a decision leave the question standing', async (t) => {
+    const { page } = await visit(t, { pages: pages('en') });
+    await page.waitForSelector('sekisho-consent dialog[open]');
+    await page.evaluate(() => sekisho.load('consent', 'open'));
+    assert.equal(await page.locator('sekisho-consent dialog:modal').count(), 1);
+    await page.keyboard.press('Escape');
+    await until(async () => (await page.locator('sekisho-consent dialog[open]').count()) === 1);
+    assert.equal(await page.locator('sekisho-consent dialog:modal').count(), 0);
+    assert.deepEqual(await page.evaluate(() => localStorage.length), 0);
+  });
+
+  test('whoever sends Global Privacy Control is told that it is heard', async (t) => {
+    const { page, collector } = await visit(t, {
+      pages: pages('ja'),
+      start: () => Object.defineProperty(Navigator.prototype, 'globalPrivacyControl', { get: () => true }),
+    });
+    await page.waitForSelector('sekisho-consent dialog[open]');
+    const seen = await shown(page);
+    assert.match(seen[2], /GPC.*閲覧と利用の履歴によるおすすめ.*マーケティング$/);
+    assert.deepEqual(await violations(page), []);
+    await page.click('sekisho-consent [data-act=accept]');
+    const [act] = await until(() => collector.acts().length && collector.acts());
+    assert.equal(act.text_hash, hash(seen));
+    await page.click('sekisho-consent .reopen');
+    assert.ok(!(await shown(page)).some((text) => text.includes('GPC')), 'overridden, and still said to be heard');
+  });
+
+  test('an act carries the hash of the text of the language and the screen it was made on', async (t) => {
+    const hashes = [];
+    for (const lang of ['ja', 'en']) {
+      const { page, collector } = await visit(t, { pages: pages(lang) });
+      await page.waitForSelector('sekisho-consent dialog[open]');
+      const seen = await shown(page);
+      assert.deepEqual(seen, [
+        ...['_title', '_body', ...everything, '_accept', '_refuse', '_choose'].map((key) => config.texts[lang][key]),
+      ]);
+      await page.click('sekisho-consent [data-act=accept]');
+      const [act] = await until(() => collector.acts().length && collector.acts());
+      assert.equal(act.text_hash, hash(seen));
+      hashes.push(act.text_hash);
+    }
+    assert.notEqual(hashes[0], hashes[1]);
+  });
+
+  test('a strict Content-Security-Policy that allows the collector is enough', async (t) => {
+    const { page, collector } = await visit(t, {
+      pages: pages('en'),
+      headers: (url) => ({
+        'Content-Security-Policy': `default-src 'none'; script-src ${url}; connect-src ${url}; require-trusted-types-for 'script'`,
+      }),
+      start: () => {
+        self.blocked = [];
+        addEventListener('securitypolicyviolation', (e) => self.blocked.push(e.violatedDirective));
+      },
+    });
+    await page.waitForSelector('sekisho-consent dialog[open]');
+    assert.equal(await page.locator('sekisho-consent dialog').evaluate((el) => getComputedStyle(el).position), 'fixed');
+    await page.click('sekisho-consent [data-act=accept]');
+    await until(() => collector.events('page_view').length === 1);
+    assert.deepEqual(await page.evaluate(() => self.blocked), []);
+  });
+
+  test('a page that replaces its body keeps the way back', async (t) => {
+    const { page } = await visit(t, { pages: pages('en'), decision: refused() });
+    await page.waitForSelector('sekisho-consent .reopen');
+    await page.evaluate(() => {
+      document.body = document.createElement('body');
+    });
+    await page.click('sekisho-consent .reopen');
+    assert.equal(await page.locator('sekisho-consent dialog:modal').count(), 1);
+  });
+
+  test('a policy that asks nothing shows nothing', async (t) => {
+    const { page } = await visit(t, { pages: pages('en'), settings: { ask: [], optout: [], gpc: [] } });
+    await ready(page);
+    await pause(200);
+    assert.equal(await page.locator('sekisho-consent').count(), 0);
+  });
+
+  test('a policy that only lets one object asks nobody, and keeps the control there', async (t) => {
+    const { page } = await visit(t, { pages: pages('en'), settings: { ask: [] } });
+    await page.waitForSelector('sekisho-consent .reopen');
+    assert.equal(await page.locator('sekisho-consent dialog[open]').count(), 0);
+  });
+});
