@@ -136,8 +136,11 @@ export class Banner extends HTMLElement {
     title.className = 'title';
     const body = this.#say(document.createElement('p'), this.#text('_body'));
     body.id = 'body';
-    this.#dialog.replaceChildren(title, body, ...this.#signal(), ...this.#purposes(), this.#choices());
-    if (this.#surface === 'settings') this.#dialog.append(this.#more());
+    const foot = document.createElement('div');
+    foot.className = 'foot';
+    this.#dialog.replaceChildren(title, body, ...this.#signal(), ...this.#purposes(), foot);
+    foot.append(this.#choices());
+    if (this.#surface === 'settings') foot.append(this.#more());
   }
 
   /** Says that GPC is heard, before there is a decision that overrides it. */

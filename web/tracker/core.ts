@@ -138,8 +138,9 @@ import type { Batch, Event, Sekisho } from './types.ts';
     if (type === 'pagehide') url = '';
     if (type === 'click')
       for (; el; el = el.parentElement as typeof el) {
+        // The document and the window have none; pages do send them clicks.
         const d = el.dataset;
-        if (d.sekishoOp) c.op(d.sekishoOp, d.sekishoTarget);
+        if (d?.sekishoOp) c.op(d.sekishoOp, d.sekishoTarget);
         if (el.host && el.host !== location.host) c.op('outbound_link', el.hostname);
       }
   };
