@@ -50,7 +50,8 @@ type Config struct {
 	Terms Terms
 	// Visitors is how many come. Default DefaultVisitors.
 	Visitors int
-	// Span is the time before now in which they come: an hour to 29 days. Default DefaultSpan.
+	// Span is the time in which they come: an hour to 29 days. From a day on, it is counted in days of the site, of
+	// which today is the last. Default DefaultSpan.
 	Span time.Duration
 	// Location is where the site's days begin. Default UTC.
 	Location *time.Location
@@ -231,6 +232,13 @@ func byVisitor(part []request) [][]request {
 // plan makes the visitors and all that they send until now, in the order of time.
 func (p *Player) plan(now time.Time) ([]*visitor, []request) {
 	now = now.Truncate(time.Millisecond)
+	local := now.In(p.config.Location)
+	midnight := time.Date(local.Year(), local.Month(), local.Day(), 0, 0, 0, 0, p.config.Location)
+	from := now.Add(-p.config.Span)
+	if p.config.Span >= 24*time.Hour {
+		// Whole days, as a report counts them: today is one of them, though it may have just begun.
+		from = now.Add(-max(now.Sub(midnight)+p.config.Span-24*time.Hour, 2*time.Hour))
+	}
 	cast := rand.New(rand.NewPCG(p.config.Seed, 0)) //nolint:gosec // G404: invented visitors, the same for a seed
 	choices := choicesFor(p.config.Visitors)
 	cast.Shuffle(len(choices), func(i, j int) { choices[i], choices[j] = choices[j], choices[i] })
@@ -242,9 +250,9 @@ func (p *Player) plan(now time.Time) ([]*visitor, []request) {
 		visitors[i] = v
 		b := &browser{player: p, who: v, rng: rng, end: now}
 		if choice.returns() {
-			b.visits(visitTimes(rng, now, p.config.Span))
+			b.visits(visitTimes(rng, from, now, p.config.Location))
 		} else {
-			b.visits([]time.Time{today(rng, now, min(p.config.Span, 14*time.Hour), p.config.Location)})
+			b.visits([]time.Time{today(rng, midnight, now, min(p.config.Span, 14*time.Hour))})
 		}
 		plan = append(plan, b.sent...)
 	}
@@ -255,33 +263,33 @@ func (p *Player) plan(now time.Time) ([]*visitor, []request) {
 // longest is the longest visit, with some room.
 const longest = 40 * time.Minute
 
-// visitTimes are when a visitor who may be recognised comes: once to four times in the span, by day rather than by
-// night, and never twice within two hours.
-func visitTimes(rng *rand.Rand, now time.Time, span time.Duration) []time.Time {
+// visitTimes are when a visitor who may be recognised comes: once to four times since the span began, by day rather than
+// by night, and never twice within two hours.
+func visitTimes(rng *rand.Rand, from, now time.Time, site *time.Location) []time.Time {
 	n := 1
-	for n < 4 && rng.Float64() < 0.38 {
+	for n < 4 && rng.Float64() < 0.4 {
 		n++
 	}
 	var times []time.Time
 	for range n {
 		var at time.Time
 		for range 8 { // at night most think better of it
-			at = now.Add(-longest - time.Duration(rng.Int64N(int64(span-longest))))
-			if awake := (at.UTC().Hour() + 9) % 24; awake >= 7 || rng.Float64() < 0.15 {
+			at = now.Add(-longest - time.Duration(rng.Int64N(int64(now.Sub(from)-longest)))).Truncate(time.Millisecond)
+			if at.In(site).Hour() >= 7 || rng.Float64() < 0.15 {
 				break
 			}
 		}
-		times = append(times, at.Truncate(time.Millisecond))
+		if !slices.ContainsFunc(times, func(t time.Time) bool { return at.Sub(t).Abs() < 2*time.Hour }) {
+			times = append(times, at)
+		}
 	}
 	slices.SortFunc(times, time.Time.Compare)
-	return slices.CompactFunc(times, func(a, b time.Time) bool { return b.Sub(a) < 2*time.Hour })
+	return times
 }
 
 // today is when a visitor who may not be recognised comes: since midnight. Shortly after it that would be no time at
 // all; the last two hours then, whose key is still kept.
-func today(rng *rand.Rand, now time.Time, most time.Duration, site *time.Location) time.Time {
-	local := now.In(site)
-	midnight := time.Date(local.Year(), local.Month(), local.Day(), 0, 0, 0, 0, site)
+func today(rng *rand.Rand, midnight, now time.Time, most time.Duration) time.Time {
 	since := min(max(now.Sub(midnight), 2*time.Hour), most)
 	return now.Add(-longest - time.Duration(rng.Int64N(int64(since-longest)))).Truncate(time.Millisecond)
 }

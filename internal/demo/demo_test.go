@@ -384,7 +384,7 @@ func TestWhoeverIsNotRecognisedComesToday(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := newStage(t).player(nil)
 			visitors, plan := p.plan(at)
-			days, first := map[string]bool{}, at
+			days, first, daysOf := map[string]bool{}, at, map[*visitor]map[string]bool{}
 			least := time.Date(at.Year(), at.Month(), at.Day(), 0, 0, 0, 0, tokyo)
 			if at.Sub(least) < 2*time.Hour {
 				least = at.Add(-2 * time.Hour)
@@ -401,14 +401,31 @@ func TestWhoeverIsNotRecognisedComesToday(t *testing.T) {
 					if r.batch.CookieID == "" && !r.who.choice.returns() && when.Before(least) {
 						t.Errorf("a visitor without consent came at %s, before %s", when, least)
 					}
-					days[when.In(tokyo).Format(time.DateOnly)] = true
+					day := when.In(tokyo).Format(time.DateOnly)
+					days[day] = true
+					if daysOf[r.who] == nil {
+						daysOf[r.who] = map[string]bool{}
+					}
+					daysOf[r.who][day] = true
 					if when.Before(first) {
 						first = when
 					}
 				}
 			}
-			if len(days) < 7 || at.Sub(first) < 6*24*time.Hour || len(visitors) != DefaultVisitors {
+			if want := 7 - map[bool]int{true: 1}[at.Hour() == 0]; len(days) != want || len(visitors) != DefaultVisitors {
 				t.Errorf("%d visitors on %d days since %s", len(visitors), len(days), first)
+			}
+			again := 0
+			for v, of := range daysOf {
+				if len(of) > 1 {
+					again++
+					if !v.choice.returns() && at.Sub(least) > 2*time.Hour {
+						t.Error("a visitor without consent came on two days")
+					}
+				}
+			}
+			if again < 60 {
+				t.Errorf("%d visitors came again on another day", again)
 			}
 		})
 	}
@@ -797,6 +814,14 @@ func TestAConfigurationIsRefusedWithEveryFault(t *testing.T) {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%v does not name the %s", err, want)
 		}
+	}
+}
+
+func TestADayThatHasJustBegunIsTaken(t *testing.T) {
+	at := time.Date(2026, 11, 25, 0, 1, 0, 0, tokyo)
+	_, plan := newStage(t).player(func(c *Config) { c.Span = 24 * time.Hour }).plan(at)
+	if len(plan) == 0 || plan[0].at.Before(at.Add(-2*time.Hour)) || plan[len(plan)-1].at.After(at) {
+		t.Errorf("%d requests", len(plan))
 	}
 }
 

@@ -66,8 +66,13 @@ func again(rng *rand.Rand) *source {
 // visit is one journey through the shop: in, looking for something, perhaps buying, perhaps the settings, out.
 func (b *browser) visit(from *source, last bool) {
 	b.enter(from)
+	withdraws := last && b.who.choice == Withdrew
+	if b.id != "" && !withdraws && b.rng.Float64() < 0.24 {
+		b.leave() // it was not what they looked for
+		return
+	}
 	b.adOf("catalogue_top", 0.09)
-	if b.rng.Float64() < 0.62 {
+	if b.rng.Float64() < 0.68 {
 		b.searchFor()
 	}
 	for range 1 + b.rng.IntN(3) {
@@ -87,7 +92,6 @@ func (b *browser) visit(from *source, last bool) {
 	if b.rng.Float64() < 0.18 {
 		b.about()
 	}
-	withdraws := last && b.who.choice == Withdrew
 	if withdraws || b.mustAct() || b.rng.Float64() < 0.34 {
 		b.settings(withdraws)
 	}
@@ -316,9 +320,9 @@ func (q query) share() int { return q.weight }
 
 func queries(language string) []query {
 	if language == "ja" {
-		return []query{{16, "煎茶"}, {15, "抹茶"}, {13, "便箋"}, {12, "急須"}, {10, "筆ペン"}, {9, "ほうじ茶"}, {8, "ノート"}, {20, "紅茶"}, {4, "湯のみ"}, {3, "お香"}, {3, "風呂敷"}}
+		return []query{{18, "煎茶"}, {17, "抹茶"}, {16, "紅茶"}, {13, "便箋"}, {13, "急須"}, {10, "筆ペン"}, {8, "ほうじ茶"}, {6, "ノート"}, {3, "湯のみ"}, {2, "お香"}, {2, "風呂敷"}}
 	}
-	return []query{{20, "matcha"}, {17, "teapot"}, {14, "notebook"}, {12, "green tea"}, {9, "whisk"}, {8, "incense"}, {6, "letter paper"}, {4, "ink"}}
+	return []query{{22, "matcha"}, {18, "teapot"}, {14, "notebook"}, {12, "green tea"}, {9, "whisk"}, {7, "incense"}, {5, "letter paper"}, {3, "ink"}}
 }
 
 // searchFor searches the shop, and once more when it found nothing.
