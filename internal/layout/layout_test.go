@@ -75,7 +75,7 @@ func TestAClientLibraryHasOneHome(t *testing.T) {
 	homes := map[string][]string{
 		"github.com/segmentio/kafka-go":          {"internal/kafka"},
 		"github.com/ClickHouse/clickhouse-go/v2": {"internal/clickhouse", "internal/embedded/chdb"},
-		"github.com/gin-gonic/gin":               {"collector", "query", "internal/httpx"},
+		"github.com/gin-gonic/gin":               {"collector", "query", "internal/httpx", "bench"},
 		"github.com/oschwald/geoip2-golang/v2":   {"internal/enrich"},
 		"github.com/twmb/franz-go/pkg/kfake":     {"internal/embedded/broker"},
 	}
