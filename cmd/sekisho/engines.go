@@ -158,7 +158,7 @@ func registries(cfg *config.Config) (*policy.Register, *site.Registry, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	sites, err := sampleSites()
+	sites, err := sampleSites(cfg)
 	if cfg.Sites != "" {
 		sites, err = site.Load(cfg.Sites)
 	}

@@ -33,6 +33,7 @@ type cli struct {
 	Demo     demoCommand      `cmd:"" help:"Play visitors of the sample site to a running collector that trusts this machine as a proxy."`
 	Key      keyCommand       `cmd:"" help:"Make, list and revoke API keys of the query service."`
 	Migrate  migrateCommand   `cmd:"" help:"Bring the ClickHouse schema up to date and set retention from the policy."`
+	Policy   policyCommand    `cmd:"" help:"Check, compare, publish and show policy packs."`
 	Doctor   doctorCommand    `cmd:"" help:"Check what this machine and this configuration need."`
 	Settings configCommand    `cmd:"" name:"config" help:"Check or print the configuration."`
 	Version  versionCommand   `cmd:"" help:"Print the version."`

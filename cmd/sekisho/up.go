@@ -34,7 +34,17 @@ const (
 // samplePurposes are what the demo key may read for.
 var samplePurposes = []string{samplePurpose, "behavioral_personalization", "in_service_recommendation", "customer_support", "security_incident"}
 
-func sampleSites() (*site.Registry, error) { return site.Parse(sampleSitesFile) }
+// sampleSites is the built-in registry. The sample site's pages are admitted at the address that they are served at.
+func sampleSites(cfg *config.Config) (*site.Registry, error) {
+	sites, err := site.Parse(sampleSitesFile)
+	if err != nil {
+		return nil, err
+	}
+	if s, ok := sites.Get(sampleSite); ok {
+		s.Origins = append(s.Origins, origin(cfg.Sample.Addr), "http://"+cfg.Sample.Addr)
+	}
+	return sites, nil
+}
 
 type upCommand struct {
 	Demo bool `help:"First play a short burst of visitors to the sample site, once per data directory."`
