@@ -1,9 +1,9 @@
 package policy
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	"github.com/sekisho/sekisho/internal/core"
@@ -79,7 +79,7 @@ func TestAFaultyPackDoesNotLoad(t *testing.T) {
 	for name, c := range map[string]struct{ old, replacement, want string }{
 		"a category without retention":  {"retention_days: 7, label: {ja: IP", "label: {ja: IP", "retention_days"},
 		"a missing category":            {"  - {id: location", "  - {id: cookie_id", "category location: no retention period"},
-		"a purpose without a basis":     {"basis: {jp: opt_out, eu: consent}", "basis: {eu: consent}", "no basis in jurisdiction jp"},
+		"a purpose without a basis":     {"basis: {jp: opt_out, eu: consent", "basis: {eu: consent", "no basis in jurisdiction jp"},
 		"an unknown basis":              {"basis: {jp: opt_out", "basis: {jp: implied", "/purposes/3/basis/jp"},
 		"a My Number given to purposes": {"categories: [contact_name, contact_affiliation, contact_details]", "categories: [individual_number]", "no purpose may use category individual_number"},
 		"an unknown category":           {"categories: [contact_name, contact_affiliation, contact_details]", "categories: [shoe_size]", "category shoe_size is not known"},
@@ -100,30 +100,47 @@ func TestAFaultyPackDoesNotLoad(t *testing.T) {
 	}
 }
 
-func TestABitIsNeverGivenToAnotherPurpose(t *testing.T) {
-	good, err := schemas.Policy.ReadFile("policy/default/2022-09-15.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	next := strings.NewReplacer(`"2022-09-15"`, `"2030-01-01"`, "id: inquiry_response", "id: something_new").Replace(string(good))
-	_, err = Load(fstest.MapFS{
-		"default/2022-09-15.yaml": {Data: good},
-		"default/2030-01-01.yaml": {Data: []byte(next)},
-	})
-	if err == nil || !strings.Contains(err.Error(), "takes bit 12 of inquiry_response") {
-		t.Errorf("error %v", err)
-	}
-}
-
 func FuzzParse(f *testing.F) {
 	good, err := schemas.Policy.ReadFile("policy/default/2022-09-15.yaml")
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add(good)
+	furnished, err := json.Marshal(furnished(f))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(furnished)
+	f.Add([]byte("purposes: &a [*a]"))
+	f.Add([]byte("id: x\n---\nid: y"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if p, err := Parse(data); err == nil && len(p.Purposes) == 0 {
-			t.Error("a pack without purposes loaded")
+		p, err := Parse(data)
+		if err != nil {
+			if len(Faults(err)) == 0 {
+				t.Errorf("an error without a fault: %v", err)
+			}
+			return
+		}
+		if len(p.Purposes) == 0 || len(p.Jurisdictions) == 0 {
+			t.Error("a pack without purposes or jurisdictions loaded")
+		}
+		for _, j := range p.Jurisdictions {
+			rules, ok := p.Rules(j)
+			if !ok {
+				t.Fatalf("no rules for a jurisdiction that the pack names")
+			}
+			for _, rule := range rules {
+				if rule.Categories&neverPurposed != 0 {
+					t.Error("a purpose may use what no purpose may")
+				}
+			}
+		}
+		again := written(t, p)
+		if d := Compare(p, again); len(d.Changes) != 0 {
+			t.Errorf("written and read again it differs: %v", d.Changes[0].What["en"])
+		}
+		if _, err := p.DPV(); err != nil {
+			t.Error(err)
 		}
 	})
 }

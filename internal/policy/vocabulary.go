@@ -1,0 +1,54 @@
+package policy
+
+import "strings"
+
+// dpvVersion is the release that the names below are of.
+const dpvVersion = "2.1"
+
+// dpvPurposes are the purposes of the W3C Data Privacy Vocabulary (https://w3id.org/dpv/2.1/dpv/modules/purposes), but
+// for those of personnel and recruitment: employee data has no purpose here.
+var dpvPurposes = strings.Fields(`
+AcademicResearch AccountManagement Advertising AgeVerification CombatClimateChange CommercialPurpose
+CommercialResearch CommunicationForCustomerCare CommunicationManagement CounterMoneyLaundering Counterterrorism
+CustomerCare CustomerClaimsManagement CustomerManagement CustomerOrderManagement CustomerRelationshipManagement
+CustomerSolvencyMonitoring DataAltruism DeliveryOfGoods DirectMarketing DisputeManagement EnforceAccessControl
+EnforceSecurity EstablishContractualAgreement FraudPreventionAndDetection FulfilmentOfContractualObligation
+FulfilmentOfObligation HumanResourceManagement IdentityAuthentication IdentityVerification
+ImproveExistingProductsAndServices ImproveHealthcare ImproveInternalCRMProcesses ImprovePublicServices
+ImproveTransportMobility IncreaseServiceRobustness InternalResourceOptimisation LegalCompliance MaintainFraudDatabase
+Marketing MemberPartnerManagement MisusePreventionAndDetection NonCommercialPurpose NonCommercialResearch
+OptimisationForConsumer OptimisationForController OptimiseUserInterface OrganisationComplianceManagement
+OrganisationGovernance OrganisationRiskManagement PaymentManagement Personalisation PersonalisedAdvertising
+PersonalisedBenefits PoliticalCampaign ProtectionOfIPR ProtectionOfNationalSecurity ProtectionOfPublicSecurity
+ProvideEventRecommendations ProvideOfficialStatistics ProvidePersonalisedRecommendations ProvideProductRecommendations
+PublicBenefit PublicPolicyMaking PublicRelations RecordManagement RepairImpairments RequestedServiceProvision
+ResearchAndDevelopment RightsFulfillment ScientificResearch SearchFunctionalities SellDataToThirdParties
+SellInsightsFromData SellProducts SellProductsToDataSubject ServiceOptimisation ServicePersonalisation ServiceProvision
+ServiceRegistration ServiceUsageAnalytics SocialMediaMarketing TargetedAdvertising TechnicalServiceProvision
+UserInterfacePersonalisation VendorManagement VendorPayment VendorRecordsManagement VendorSelectionAssessment
+Verification`)
+
+// fideslangUses are the data uses of the default Fideslang taxonomy, version 2.1.1 and later
+// (https://github.com/ethyca/fideslang).
+var fideslangUses = strings.Fields(`
+analytics analytics.reporting analytics.reporting.ad_performance analytics.reporting.content_performance
+analytics.reporting.campaign_insights analytics.reporting.system analytics.reporting.system.performance
+collect
+employment employment.recruitment
+essential essential.fraud_detection essential.legal_obligation essential.service essential.service.authentication
+essential.service.notifications essential.service.notifications.email essential.service.notifications.sms
+essential.service.operations essential.service.operations.support essential.service.operations.improve
+essential.service.payment_processing essential.service.security essential.service.upgrades
+finance
+functional functional.storage functional.service functional.service.improve
+marketing marketing.advertising marketing.advertising.first_party marketing.advertising.first_party.contextual
+marketing.advertising.first_party.targeted marketing.advertising.frequency_capping
+marketing.advertising.negative_targeting marketing.advertising.profiling marketing.advertising.serving
+marketing.advertising.third_party marketing.advertising.third_party.targeted
+marketing.communications marketing.communications.email marketing.communications.sms
+operations
+personalize personalize.content personalize.content.limited personalize.content.profiled personalize.content.profiling
+personalize.system
+sales
+third_party_sharing third_party_sharing.legal_obligation
+train_ai_system`)
