@@ -313,7 +313,9 @@ describe('tracker', { concurrency: 6 }, () => {
     const { page, collector } = await visit(t, { pages: { '/': { body } }, decision: granted() });
     await ready(page);
     await hide(page);
-    await pause(1800);
+    await pause(1500);
+    await hide(page); // Sends what there is.
+    await pause(300);
     assert.equal(collector.events('ad_view').length, 0);
     await hide(page, false);
     await until(() => collector.events('ad_view').length === 1);
