@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"errors"
 	"time"
 
 	"github.com/sekisho/sekisho/internal/consent"
@@ -10,7 +11,8 @@ import (
 	"github.com/sekisho/sekisho/schemas/sekishov1"
 )
 
-// actRow is one purpose of one consent act, as the consent ledger stores it.
+// actRow is one purpose of one consent act, as the consent ledger stores it. Its subjects are ids under the consent key,
+// which lasts: no rotation loses an objection.
 type actRow struct {
 	site, purpose, state                string
 	id                                  [16]byte
@@ -22,7 +24,7 @@ type actRow struct {
 	offset                              int64
 }
 
-// mask makes earlier rows of a subject invisible for a purpose.
+// mask makes earlier rows of a subject invisible for a purpose. Its subject is a pseudonym as rows carry it.
 type mask struct {
 	site     string
 	purpose  uint8
@@ -31,20 +33,21 @@ type mask struct {
 }
 
 // act takes a consent act: into the state that decides from the next record on, and into the rows of the ledger.
-// The changed subjects are returned by pseudonym.
-func (s *shard) act(o open.Opened, offset int64) (rows []actRow, masks []mask, changed map[uint64]consent.Subject, reason core.Reason) {
+// The changed subjects are returned by the ids under which their consent is kept. An error is of this house: the batch
+// MUST NOT be loaded.
+func (s *shard) act(o open.Opened, offset int64) (rows []actRow, masks []mask, changed map[uint64]consent.Subject, reason core.Reason, err error) {
 	a := o.ConsentAct()
 	where, ok := s.p.deps.Sites.Get(o.Site())
 	if !ok {
-		return nil, nil, nil, core.ReasonUnknownSite
+		return nil, nil, nil, core.ReasonUnknownSite, nil
 	}
 	pack, ok := s.p.deps.Policies.Version(a.PolicyVersion)
 	if !ok {
-		return nil, nil, nil, core.ReasonNoPolicy
+		return nil, nil, nil, core.ReasonNoPolicy, nil
 	}
 	received := o.ReceivedAt().UnixMicro()
 	at := consent.Clamp(a.TimeUs, received)
-	cookie, device, account := s.subjects(where.ID, a.Subject)
+	cookie, device, account := s.p.subjects(where.ID, a.Subject)
 
 	said := consent.Subject{}
 	note := func(ids []string, state string, apply func(consent.State) consent.State) bool {
@@ -67,22 +70,54 @@ func (s *shard) act(o open.Opened, offset int64) (rows []actRow, masks []mask, c
 	grant := func(state consent.State) consent.State { return state.Grant(at) }
 	deny := func(state consent.State) consent.State { return state.Deny(at) }
 	if !note(a.Granted, "granted", grant) || !note(a.Refused, "refused", deny) || !note(a.Withdrawn, "withdrawn", deny) {
-		return nil, nil, nil, core.ReasonUndecidable
+		return nil, nil, nil, core.ReasonUndecidable, nil
 	}
 
+	if masks, err = s.masks(where.ID, a.Subject, said); err != nil {
+		return nil, nil, nil, core.NoReason, err
+	}
 	changed = map[uint64]consent.Subject{}
 	for _, subject := range []uint64{cookie, device, account} {
-		if subject == 0 {
-			continue
+		if subject != 0 {
+			changed[subject] = s.p.states.merge(subject, said)
 		}
-		changed[subject] = s.p.states.merge(subject, said)
+	}
+	return rows, masks, changed, core.NoReason, nil
+}
+
+// masks hide the rows that a subject's denials reach, under the key of every epoch that rows may still carry
+// pseudonyms of. In an epoch that was over by then the mask covers it whole, which is no other than the denial's own
+// moment would: that moment, the same in every epoch, would tell which pseudonyms are one person's.
+func (s *shard) masks(siteID string, who *sekishov1.Identity, said consent.Subject) ([]mask, error) {
+	living, err := s.p.deps.Keys.Living()
+	if err != nil {
+		return nil, err
+	}
+	var masks []mask
+	for _, epoch := range living {
+		cookie, device, account, err := s.p.pseudonyms(epoch, siteID, who)
+		if errors.Is(err, open.ErrDestroyed) {
+			continue // just now, because no row carries its pseudonyms any more
+		}
+		if err != nil {
+			return nil, err
+		}
 		for bit, state := range said {
-			if state.Denied != 0 {
-				masks = append(masks, mask{site: where.ID, purpose: uint8(bit), subject: subject, deniedAt: time.UnixMicro(state.Denied).UTC()})
+			denied := time.UnixMicro(state.Denied).UTC()
+			if state.Denied == 0 || denied.Before(epoch.Start()) {
+				continue
+			}
+			if epoch.Last().Before(denied) {
+				denied = epoch.Last()
+			}
+			for _, subject := range []uint64{cookie, device, account} {
+				if subject != 0 {
+					masks = append(masks, mask{site: siteID, purpose: uint8(bit), subject: subject, deniedAt: denied})
+				}
 			}
 		}
 	}
-	return rows, masks, changed, core.NoReason
+	return masks, nil
 }
 
 // PurposeState is what is enforced for one purpose of a subject at this moment.

@@ -1,7 +1,9 @@
 package pipeline
 
 import (
+	"cmp"
 	"encoding/binary"
+	"errors"
 	"net/netip"
 	"time"
 
@@ -17,18 +19,22 @@ import (
 )
 
 // journey takes one opened event through the checkpoint. This is the whole list of steps, in their order; each takes
-// the stage before it, so none can be skipped or moved.
-func (s *shard) journey(o open.Opened) (*minimised, core.Reason) {
+// the stage before it, so none can be skipped or moved. An error is of this house, not of the event: the batch MUST NOT
+// be loaded.
+func (s *shard) journey(o open.Opened) (*minimised, core.Reason, error) {
 	decided, reason := s.decide(o)
 	if !reason.Stores() {
-		return nil, reason
+		return nil, reason, nil
 	}
-	pseudonymised := s.pseudonymise(decided)
+	pseudonymised, err := s.pseudonymise(decided)
+	if err != nil {
+		return nil, reason, err
+	}
 	enriched, reason := s.enrich(pseudonymised)
 	if !reason.Stores() {
-		return nil, reason
+		return nil, reason, nil
 	}
-	return s.scrub(enriched), reason
+	return s.scrub(enriched), reason, nil
 }
 
 // decided is an event with the purposes it may be used for.
@@ -38,9 +44,6 @@ type decided struct {
 	site     *site.Site
 	pack     *policy.Pack
 	decision consent.Decision
-	cookie   uint64
-	device   uint64
-	account  uint64
 }
 
 // decide looks up the policy and the consent as of event time. Unknown means deny.
@@ -62,21 +65,17 @@ func (s *shard) decide(o open.Opened) (decided, core.Reason) {
 	if keep, ok := d.pack.Retention(kind.Category()); !ok || s.p.deps.Now().Sub(at) > keep {
 		return d, core.ReasonExpired
 	}
-	d.cookie, d.device, d.account = s.subjects(o.Site(), d.event.Identity)
+	cookie, device, account := s.p.subjects(o.Site(), d.event.Identity)
 	receipt := d.event.GetReceipt()
 	d.decision = consent.Decide(rules, &consent.Inputs{
 		Type: kind, Time: d.event.TimeUs, GPC: receipt.GetGpc(),
-		Subjects:      s.p.states.of(d.cookie, d.device, d.account),
+		Subjects:      s.p.states.of(cookie, device, account),
 		DeviceRefused: refusedOnDevice(d.pack, d.event.Deny),
 	})
 	return d, d.decision.Reason
 }
 
-// subjects are the pseudonyms of an identity; 0 where it names none.
-func (s *shard) subjects(siteID string, who *sekishov1.Identity) (cookie, device, account uint64) {
-	return s.p.subjects(siteID, who)
-}
-
+// subjects are the ids under which the consent of an identity is kept; 0 where it names none.
 func (p *Pipeline) subjects(siteID string, who *sekishov1.Identity) (cookie, device, account uint64) {
 	if id := who.GetCookieId(); id != "" {
 		cookie = p.deps.Keys.Subject(siteID, open.Cookie, id)
@@ -88,6 +87,24 @@ func (p *Pipeline) subjects(siteID string, who *sekishov1.Identity) (cookie, dev
 		account = p.deps.Keys.Subject(siteID, open.Account, id)
 	}
 	return cookie, device, account
+}
+
+// pseudonyms are what an identity's rows of an epoch carry; 0 where it names none, and open.ErrDestroyed when the
+// epoch's key is gone.
+func (p *Pipeline) pseudonyms(epoch open.Epoch, siteID string, who *sekishov1.Identity) (cookie, device, account uint64, err error) {
+	for _, one := range []struct {
+		kind open.Kind
+		id   string
+		to   *uint64
+	}{{open.Cookie, who.GetCookieId(), &cookie}, {open.Device, who.GetDeviceId(), &device}, {open.Account, who.GetUserId(), &account}} {
+		if one.id == "" {
+			continue
+		}
+		if *one.to, err = p.deps.Keys.Pseudonym(epoch, siteID, one.kind, one.id); err != nil {
+			return 0, 0, 0, err
+		}
+	}
+	return cookie, device, account, nil
 }
 
 // refusedOnDevice reads the deny-only hint. What it does not understand it takes as a refusal of everything.
@@ -112,49 +129,59 @@ type pseudonymised struct {
 	row Row
 }
 
-// pseudonymise replaces the identifiers. A subject who consented is recognised again under the pseudonym key; anybody
-// else only within a day and a site, under a random key that is destroyed afterwards.
-func (s *shard) pseudonymise(d decided) pseudonymised {
+// pseudonymise replaces the identifiers. A subject who consented is recognised again within an epoch, under its
+// pseudonym key; anybody else only within a day and a site. Both keys are random, and destroyed afterwards.
+func (s *shard) pseudonymise(d decided) (pseudonymised, error) {
 	x := pseudonymised{decided: d}
-	t := d.event.TimeUs
-	if d.decision.Consented && (d.cookie != 0 || d.device != 0 || d.account != 0) {
-		x.row.accountID, x.row.deviceKey = d.account, d.device
-		x.row.visitorID, x.row.linkage = d.cookie, "visitor"
-		if x.row.visitorID == 0 {
-			x.row.visitorID = d.device
-		}
-		if d.account != 0 {
-			x.row.linkage = "account"
-		}
-		if x.row.visitorID == 0 {
-			x.row.visitorID = d.account
-		}
-	} else {
-		x.row.visitorID = s.cookieless(d)
+	t, who := d.event.TimeUs, d.event.Identity
+	if !d.decision.Consented || who.GetCookieId() == "" && who.GetDeviceId() == "" && who.GetUserId() == "" {
+		var err error
 		x.row.linkage = "cookieless"
+		if x.row.visitorID, err = s.cookieless(d); err != nil {
+			return x, err
+		}
+		if x.row.visitorID == 0 {
+			x.row.linkage = "none"
+			return x, nil
+		}
+		x.row.sessionID = s.sessions.touch(x.row.visitorID, t)
+		return x, nil
 	}
-	if x.row.visitorID == 0 {
-		x.row.linkage = "none"
-		return x
+	x.row.linkage = "visitor"
+	if who.GetUserId() != "" {
+		x.row.linkage = "account"
 	}
+	cookie, device, account, err := s.p.pseudonyms(open.EpochOf(time.UnixMicro(t)), d.site.ID, who)
+	if errors.Is(err, open.ErrDestroyed) {
+		return x, nil // a row whose pseudonym is past its period; the linkage says that it had one
+	}
+	if err != nil {
+		return x, err
+	}
+	x.row.accountID, x.row.deviceKey = account, device
+	x.row.visitorID = cmp.Or(cookie, device, account)
 	x.row.sessionID = s.sessions.touch(x.row.visitorID, t)
-	return x
+	return x, nil
 }
 
 // cookieless is the visitor of the day. A session that runs over midnight goes on under yesterday's pseudonym, for as
 // long as yesterday's key is kept. 0 when the day's key is gone.
-func (s *shard) cookieless(d decided) uint64 {
+func (s *shard) cookieless(d decided) (uint64, error) {
 	receipt := d.event.GetReceipt()
 	ip := core.RawIPFromBytes(receipt.GetClientIp())
 	local := time.UnixMicro(d.event.TimeUs).In(d.site.Location)
-	if before, err := s.p.deps.Keys.Cookieless(d.site.ID, local.AddDate(0, 0, -1).Format(time.DateOnly), ip, receipt.GetUserAgent()); err == nil && s.sessions.running(before, d.event.TimeUs) {
-		return before
+	before, err := s.p.deps.Keys.Cookieless(d.site.ID, local.AddDate(0, 0, -1).Format(time.DateOnly), ip, receipt.GetUserAgent())
+	if err == nil && s.sessions.running(before, d.event.TimeUs) {
+		return before, nil
+	}
+	if err != nil && !errors.Is(err, open.ErrDestroyed) {
+		return 0, err
 	}
 	today, err := s.p.deps.Keys.Cookieless(d.site.ID, local.Format(time.DateOnly), ip, receipt.GetUserAgent())
-	if err != nil {
-		return 0
+	if errors.Is(err, open.ErrDestroyed) {
+		return 0, nil
 	}
-	return today
+	return today, err
 }
 
 // enriched is an event without address and user agent, with what followed from them.

@@ -124,7 +124,10 @@ func (p *Pipeline) Consume(ctx context.Context, claim *kafka.Claim) error {
 			}
 			continue
 		}
-		b := s.process(records)
+		b, err := s.process(records)
+		if err != nil {
+			return fmt.Errorf("process batch: %w", err)
+		}
 		planned := plan{r, len(b.drops) == 0}
 		if !begun.empty() {
 			planned = begun
@@ -200,7 +203,7 @@ func (s *shard) gather(ctx context.Context, claim *kafka.Claim) ([]kafka.Record,
 }
 
 // process takes every record of a range through its journey.
-func (s *shard) process(records []kafka.Record) *block {
+func (s *shard) process(records []kafka.Record) (*block, error) {
 	b := newBlock()
 	for _, record := range records {
 		opened, reason := s.p.deps.Opener.Open(record.Value)
@@ -213,7 +216,10 @@ func (s *shard) process(records []kafka.Record) *block {
 			continue
 		}
 		if opened.ConsentAct() != nil {
-			rows, masks, changed, reason := s.act(opened, record.Offset)
+			rows, masks, changed, reason, err := s.act(opened, record.Offset)
+			if err != nil {
+				return nil, err
+			}
 			if reason != core.NoReason {
 				b.deadLetter(record, opened.Site(), reason)
 				continue
@@ -225,14 +231,17 @@ func (s *shard) process(records []kafka.Record) *block {
 			continue
 		}
 		decidedAs := decisionDrop{opened.Site(), opened.Event().TimeUs, core.EventType(opened.Event().Type)} //nolint:gosec // G115: small enum
-		row, reason := s.journey(opened)
+		row, reason, err := s.journey(opened)
+		if err != nil {
+			return nil, err
+		}
 		if row == nil {
 			b.dropAs(decidedAs, reason)
 			continue
 		}
 		b.add(row)
 	}
-	return b
+	return b, nil
 }
 
 // retry repeats what may pass until ctx ends; a permanent error returns at once.

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
-	"os"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -23,26 +22,31 @@ import (
 	"github.com/sekisho/sekisho/web"
 )
 
-// newSealer seals to the public key that the configuration names, or that the pipeline published in the data directory.
+// publicKey is the file of the public key that the configuration names, or that the pipeline publishes in the data
+// directory.
+func publicKey(cfg *config.Config) string {
+	if cfg.Collector.PublicKey != "" {
+		return cfg.Collector.PublicKey
+	}
+	return cfg.Path("collector.pub")
+}
+
+// newSealer seals to the public key.
 func newSealer(cfg *config.Config) (*pseudonym.Sealer, error) {
-	path := cfg.Collector.PublicKey
-	if path == "" {
-		path = cfg.Path("collector.pub")
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("read public key: %w", err)
-	}
-	public, err := pseudonym.ParsePublicKey(text)
+	public, err := pseudonym.ReadPublicKey(publicKey(cfg))
 	if err != nil {
 		return nil, err
 	}
 	return pseudonym.NewSealer(public, rand.Reader, time.Now)
 }
 
+// followEvery is how often a running collector looks for a new public key.
+const followEvery = 30 * time.Second
+
 // edge is a collector with its producer, ready to run.
 type edge struct {
 	*collector.Collector
+	sealer   *pseudonym.Sealer
 	producer *kafka.Producer
 	metrics  *prometheus.Registry
 }
@@ -56,7 +60,7 @@ func openEdge(ctx context.Context, cfg *config.Config, cluster *kafka.Cluster, p
 	if err != nil {
 		return nil, err
 	}
-	e := &edge{metrics: prometheus.NewRegistry()}
+	e := &edge{sealer: sealer, metrics: prometheus.NewRegistry()}
 	if e.producer, err = kafka.NewProducer(cluster, kafka.ProducerConfig{Topic: cfg.Topic("events")}); err != nil {
 		return nil, err
 	}
@@ -99,6 +103,12 @@ func (e *edge) closeProducer() error {
 func (e *edge) run(ctx context.Context, cfg *config.Config, logger *slog.Logger) error {
 	work, wctx := errgroup.WithContext(ctx)
 	work.Go(func() error { return e.Run(wctx) })
+	work.Go(func() error {
+		e.sealer.Follow(wctx, publicKey(cfg), followEvery, func(err error) {
+			logger.LogAttrs(wctx, slog.LevelWarn, "the public key cannot be read, sealing to the one before", slog.Any("error", err))
+		})
+		return nil
+	})
 	work.Go(func() error { return serve(wctx, "collector", cfg.Collector.Addr, e.Handler(), logger) })
 	work.Go(func() error {
 		return serve(wctx, "collector metrics", cfg.Collector.MetricsAddr, metricsHandler(e.metrics), logger)

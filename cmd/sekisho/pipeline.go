@@ -4,52 +4,51 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/sekisho/sekisho/internal/clickhouse"
 	"github.com/sekisho/sekisho/internal/config"
+	"github.com/sekisho/sekisho/internal/core"
 	"github.com/sekisho/sekisho/internal/kafka"
 	"github.com/sekisho/sekisho/internal/pii"
 	"github.com/sekisho/sekisho/internal/policy"
 	"github.com/sekisho/sekisho/internal/pseudonym"
 	"github.com/sekisho/sekisho/internal/pseudonym/open"
+	"github.com/sekisho/sekisho/internal/retention"
 	"github.com/sekisho/sekisho/internal/site"
 	"github.com/sekisho/sekisho/pipeline"
 )
 
-// openKeys opens the key directory and publishes the public key that collectors seal to.
-func openKeys(cfg *config.Config) (*open.Store, *open.Keys, error) {
+// openKeys opens the key directory, makes the keys that are due, and publishes the public key that collectors seal to.
+func openKeys(ctx context.Context, cfg *config.Config, db *clickhouse.DB, policies *policy.Register, logger *slog.Logger) (*open.Rotation, error) {
 	store, err := open.OpenStore(cfg.Path("keys"))
 	if err != nil {
-		return nil, nil, err
-	}
-	private, err := store.SealKey(pseudonym.X25519, 1)
-	if err != nil {
-		return nil, nil, err
-	}
-	public, err := private.Public().MarshalText()
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := os.WriteFile(cfg.Path("collector.pub"), public, 0o644); err != nil { //nolint:gosec // G306: it is the public key
-		return nil, nil, fmt.Errorf("publish public key: %w", err)
+		return nil, err
 	}
 	keys, err := open.NewKeys(store, rand.Reader, time.Now)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return store, keys, nil
+	r := &open.Rotation{
+		Store: store, Keys: keys, Opener: open.NewOpener(store), KEM: pseudonym.X25519,
+		Publish: func(public pseudonym.PublicKey) error {
+			return pseudonym.WritePublicKey(cfg.Path("collector.pub"), public)
+		},
+		Pseudonyms: func(now time.Time) time.Duration { return retention.Period(policies, core.Pseudonym, now) },
+		Clear:      func(ctx context.Context, before time.Time) (bool, error) { return retention.Clear(ctx, db, before) },
+		Sealed:     cfg.Kafka.Retention, Logger: logger, Now: time.Now,
+	}
+	return r, r.Turn(ctx)
 }
 
 // runPipeline runs the pipeline and its internal server until ctx ends.
 func runPipeline(ctx context.Context, cfg *config.Config, e *engines, policies *policy.Register, sites *site.Registry, logger *slog.Logger) error {
-	store, keys, err := openKeys(cfg)
+	rotation, err := openKeys(ctx, cfg, e.db, policies, logger)
 	if err != nil {
 		return err
 	}
@@ -76,7 +75,7 @@ func runPipeline(ctx context.Context, cfg *config.Config, e *engines, policies *
 		EventsTopic: cfg.Topic("events"), ConsentTopic: cfg.Topic("consent"), DeadLetterTopic: cfg.Topic("dead-letters"),
 		Group: cfg.Kafka.Prefix + ".pipeline", FlushInterval: cfg.Pipeline.FlushInterval,
 	}, pipeline.Deps{
-		Cluster: e.cluster, Consent: states, DeadLetters: letters, Store: e.db, Opener: open.NewOpener(store), Keys: keys,
+		Cluster: e.cluster, Consent: states, DeadLetters: letters, Store: e.db, Opener: rotation.Opener, Keys: rotation.Keys,
 		Sites: sites, Policies: policies, Enricher: enrich, Scrubber: pipeline.NewScrubber(pii.New()), Metrics: metrics,
 		Logger: logger, Now: time.Now,
 	})
@@ -88,6 +87,7 @@ func runPipeline(ctx context.Context, cfg *config.Config, e *engines, policies *
 	mux.Handle("GET /metrics", metricsHandler(metrics))
 	work, wctx := errgroup.WithContext(ctx)
 	work.Go(func() error { return p.Run(wctx) })
+	work.Go(func() error { return rotation.Run(wctx) })
 	work.Go(func() error { return serve(wctx, "pipeline", cfg.Pipeline.Addr, mux, logger) })
 	return work.Wait()
 }

@@ -67,7 +67,7 @@ func (u upCommand) Run(ctx context.Context, cfg *config.Config, logger *slog.Log
 	if err := migrate(ctx, e.db, policies, logger); err != nil {
 		return errors.Join(err, e.stop())
 	}
-	if _, _, err := openKeys(cfg); err != nil { // publishes the key that the collector seals to
+	if _, err := openKeys(ctx, cfg, e.db, policies, logger); err != nil { // publishes the key that the collector seals to
 		return errors.Join(err, e.stop())
 	}
 	c, err := openEdge(ctx, cfg, e.cluster, policies, sites, logger)

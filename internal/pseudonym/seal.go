@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,16 +29,19 @@ const (
 // Info is HPKE's info parameter of the wrapped session key.
 func Info(epoch uint32) []byte { return fmt.Appendf(nil, "sekisho session key epoch=%d", epoch) }
 
-// Sealer seals for one public key. It is safe for concurrent use.
+// Sealer seals for one public key at a time. It is safe for concurrent use.
 type Sealer struct {
+	rand io.Reader
+	now  func() time.Time
+	key  atomic.Pointer[sessionKey]
+
+	mu     sync.Mutex // held while the session key is replaced
 	public PublicKey
-	rand   io.Reader
-	now    func() time.Time
-	key    atomic.Pointer[sessionKey]
 }
 
 type sessionKey struct {
 	aead    cipher.AEAD
+	epoch   uint32
 	wrapped []byte
 	prefix  [4]byte
 	count   atomic.Uint64
@@ -49,18 +53,32 @@ func NewSealer(public PublicKey, rand io.Reader, now func() time.Time) (*Sealer,
 	if public.key == nil {
 		return nil, errors.New("make sealer: no public key")
 	}
-	s := &Sealer{public: public, rand: rand, now: now}
-	k, err := s.newSession()
-	if err != nil {
+	s := &Sealer{rand: rand, now: now}
+	if err := s.Use(public); err != nil {
 		return nil, err
 	}
-	s.key.Store(k)
 	return s, nil
 }
 
-func (s *Sealer) newSession() (*sessionKey, error) {
+// Use has the sealer seal to another public key from now on.
+func (s *Sealer) Use(public PublicKey) error {
+	if public.key == nil {
+		return errors.New("seal to another key: there is none")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k, err := s.newSession(public)
+	if err != nil {
+		return err
+	}
+	s.public = public
+	s.key.Store(k)
+	return nil
+}
+
+func (s *Sealer) newSession(public PublicKey) (*sessionKey, error) {
 	var secret [32]byte
-	k := &sessionKey{expires: s.now().Add(sessionAge)}
+	k := &sessionKey{epoch: public.Epoch, expires: s.now().Add(sessionAge)}
 	if _, err := io.ReadFull(s.rand, secret[:]); err != nil {
 		return nil, fmt.Errorf("make session key: %w", err)
 	}
@@ -74,7 +92,7 @@ func (s *Sealer) newSession() (*sessionKey, error) {
 	if k.aead, err = cipher.NewGCM(block); err != nil {
 		return nil, fmt.Errorf("make session key: %w", err)
 	}
-	k.wrapped, err = hpke.Seal(s.public.key, hpke.HKDFSHA256(), hpke.AES256GCM(), Info(s.public.Epoch), secret[:])
+	k.wrapped, err = hpke.Seal(public.key, hpke.HKDFSHA256(), hpke.AES256GCM(), Info(public.Epoch), secret[:])
 	if err != nil {
 		return nil, fmt.Errorf("wrap session key: %w", err)
 	}
@@ -82,14 +100,20 @@ func (s *Sealer) newSession() (*sessionKey, error) {
 	return k, nil
 }
 
-// session is the key in use, replaced when it is old. Two callers may replace it at once: both keys are good.
+// session is the key in use, replaced when it is old, and the number of this seal under it.
 func (s *Sealer) session() (*sessionKey, uint64, error) {
 	k := s.key.Load()
-	n := k.count.Add(1)
-	if n < sessionSeals && s.now().Before(k.expires) {
+	if n := k.count.Add(1); n < sessionSeals && s.now().Before(k.expires) {
 		return k, n, nil
 	}
-	k, err := s.newSession()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if k = s.key.Load(); s.now().Before(k.expires) { // another caller may have replaced it
+		if n := k.count.Add(1); n < sessionSeals {
+			return k, n, nil
+		}
+	}
+	k, err := s.newSession(s.public)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -104,7 +128,7 @@ func (s *Sealer) Seal(env *sekishov1.Envelope, body proto.Message) ([]byte, erro
 	if err != nil {
 		return nil, err
 	}
-	env.Version, env.Epoch, env.WrappedKey = Version, s.public.Epoch, k.wrapped
+	env.Version, env.Epoch, env.WrappedKey = Version, k.epoch, k.wrapped
 	env.Nonce = make([]byte, 12)
 	copy(env.Nonce, k.prefix[:])
 	binary.BigEndian.PutUint64(env.Nonce[4:], n)

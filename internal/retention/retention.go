@@ -49,6 +49,11 @@ func Days(policies *policy.Register, c core.Category, t time.Time) int {
 	return days
 }
 
+// Period is Days as a duration.
+func Period(policies *policy.Register, c core.Category, t time.Time) time.Duration {
+	return time.Duration(Days(policies, c, t)) * 24 * time.Hour
+}
+
 // Apply sets the expiry of every table and column from the policies in force. It is idempotent. A stored column whose
 // category has no period is an error: configuration without one does not start.
 func Apply(ctx context.Context, db Store, policies *policy.Register, now time.Time, logger *slog.Logger) error {
@@ -87,6 +92,20 @@ func Apply(ctx context.Context, db Store, policies *policy.Register, now time.Ti
 	}
 	logger.LogAttrs(ctx, slog.LevelInfo, "retention set", slog.Int("events_days", longest), slog.Int("columns_shorter", len(changes)-1), slog.Int("records_days", records))
 	return nil
+}
+
+// Clear reports whether no row of events before a time carries a pseudonym of a subject any more.
+func Clear(ctx context.Context, db Store, before time.Time) (bool, error) {
+	rows := 0
+	err := db.Select(ctx, `SELECT 1 FROM events
+		WHERE time < fromUnixTimestamp64Milli({before:Int64}, 'UTC') AND (visitor_id != 0 OR account_id != 0 OR device_key != 0)
+		LIMIT 1`, map[string]string{"before": strconv.FormatInt(before.UnixMilli(), 10)}, clickhouse.Limits{}, func(found clickhouse.Rows) error {
+		for found.Next() {
+			rows++
+		}
+		return nil
+	})
+	return err == nil && rows == 0, err
 }
 
 // categories reads the events table's columns with the data categories in their comments.

@@ -4,6 +4,10 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hpke"
+	"encoding/binary"
+	"errors"
+	"io/fs"
+	"os"
 	"sync"
 	"time"
 
@@ -95,7 +99,7 @@ func (o *Opener) Open(value []byte) (Opened, core.Reason) {
 
 // session unwraps a session key, or finds it unwrapped.
 func (o *Opener) session(epoch uint32, wrapped []byte) (cipher.AEAD, bool) {
-	name := string(append([]byte{byte(epoch >> 24), byte(epoch >> 16), byte(epoch >> 8), byte(epoch)}, wrapped...))
+	name := string(append(binary.BigEndian.AppendUint32(nil, epoch), wrapped...))
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if aead, ok := o.sessions[name]; ok {
@@ -125,7 +129,20 @@ func (o *Opener) session(epoch uint32, wrapped []byte) (cipher.AEAD, bool) {
 	return aead, true
 }
 
-// Forget drops every unwrapped session key. Call it after DestroyEpoch: a destroyed key MUST NOT live on in memory.
+// ForgetDestroyed drops the unwrapped session keys of epochs whose private key is gone, whoever destroyed it: a
+// destroyed key MUST NOT live on in memory.
+func (o *Opener) ForgetDestroyed() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for name := range o.sessions {
+		epoch := binary.BigEndian.Uint32([]byte(name))
+		if _, err := os.Stat(o.store.sealPath(epoch)); errors.Is(err, fs.ErrNotExist) {
+			delete(o.sessions, name)
+		}
+	}
+}
+
+// Forget drops every unwrapped session key. Call it after DestroyEpoch.
 func (o *Opener) Forget() {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -111,7 +111,7 @@ func TestADestroyedEpochIsUnreadableForEver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := store.DestroyEpoch(1); err != nil {
+	if err := store.DestroyEpoch(1, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	opener.Forget()

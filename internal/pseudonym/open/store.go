@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/sekisho/sekisho/internal/pseudonym"
 )
@@ -20,14 +21,25 @@ import (
 // that share the directory agree. Destroying a key overwrites and unlinks it; on storage that keeps old blocks, the
 // directory belongs on an encrypted volume.
 //
-//	seal/<epoch>.key       private keys of the envelope, by epoch
-//	subject.key            the key of lasting pseudonyms
-//	cookieless/<site>/<day>.key
-type Store struct{ dir string }
+//	subject.key                  the consent key: it makes the ids under which consent is kept, and lasts
+//	seal/<epoch>.key             private keys of the envelope
+//	pseudonym/<epoch>.key        keys of the pseudonyms of stored rows
+//	cookieless/<site>/<day>.key  keys of the visitors of one day
+//	destroyed.jsonl              what was destroyed and when, append-only
+type Store struct {
+	dir string
+	// OnDestroyed, if set, is told of every destruction twice: when the key is out of use and its record is on disk,
+	// and again, Confirmed, when its bytes are gone. After a crash it may be told once more. Set it before the first use.
+	OnDestroyed func(Destruction)
+}
 
 // OpenStore opens a key directory, making it if need be. A directory that others may enter is refused.
 func OpenStore(dir string) (*Store, error) {
-	for _, d := range []string{dir, filepath.Join(dir, "seal"), filepath.Join(dir, "cookieless")} {
+	dirs := []string{dir}
+	for _, kind := range keyKinds {
+		dirs = append(dirs, filepath.Join(dir, string(kind)))
+	}
+	for _, d := range dirs {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			return nil, fmt.Errorf("open key store: %w", err)
 		}
@@ -39,7 +51,7 @@ func OpenStore(dir string) (*Store, error) {
 			return nil, fmt.Errorf("open key store: %s is open to others (mode %o, want 700)", d, info.Mode().Perm())
 		}
 	}
-	return &Store{dir}, nil
+	return &Store{dir: dir}, nil
 }
 
 func (s *Store) path(elements ...string) string {
@@ -90,27 +102,6 @@ func (s *Store) once(path string, content []byte) ([]byte, error) {
 	return s.read(path)
 }
 
-// destroy takes a key file's name away, so that nobody can read half of it, and then overwrites and unlinks it.
-func (s *Store) destroy(path string) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return fmt.Errorf("destroy key: %w", err)
-	}
-	gone := path + ".destroyed"
-	if err := os.Rename(path, gone); err != nil {
-		return fmt.Errorf("destroy key: %w", err)
-	}
-	f, err := os.OpenFile(gone, os.O_WRONLY, 0)
-	if err != nil {
-		return fmt.Errorf("destroy key: %w", err)
-	}
-	_, err = f.Write(make([]byte, info.Size()))
-	if err = errors.Join(err, f.Sync(), f.Close(), os.Remove(gone), syncDir(filepath.Dir(path))); err != nil {
-		return fmt.Errorf("destroy key: %w", err)
-	}
-	return nil
-}
-
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -124,6 +115,7 @@ type PrivateKey struct {
 	kem   pseudonym.KEM
 	epoch uint32
 	key   hpke.PrivateKey
+	made  time.Time // zero when its file does not say
 }
 
 // Public is what collectors seal to.
@@ -133,12 +125,17 @@ func (k PrivateKey) Public() pseudonym.PublicKey {
 
 const privateLabel = "sekisho-open-1"
 
-func (s *Store) sealPath(epoch uint32) string {
-	return s.path("seal", strconv.FormatUint(uint64(epoch), 10)+".key")
-}
+func (s *Store) sealPath(epoch uint32) string { return s.keyPath(SealingKey, sealName(epoch)) }
+
+func sealName(epoch uint32) string { return strconv.FormatUint(uint64(epoch), 10) }
 
 // SealKey returns the private key of an epoch, making it when there is none.
 func (s *Store) SealKey(kem pseudonym.KEM, epoch uint32) (PrivateKey, error) {
+	return s.sealKey(kem, epoch, time.Time{})
+}
+
+// sealKey makes a key whose file says when that was, unless the time is zero.
+func (s *Store) sealKey(kem pseudonym.KEM, epoch uint32, made time.Time) (PrivateKey, error) {
 	if epoch == 0 {
 		return PrivateKey{}, errors.New("make private key: epochs begin at 1")
 	}
@@ -154,8 +151,11 @@ func (s *Store) SealKey(kem pseudonym.KEM, epoch uint32) (PrivateKey, error) {
 	if err != nil {
 		return PrivateKey{}, fmt.Errorf("make private key: %w", err)
 	}
-	content := fmt.Appendf(nil, "%s %s %s\n", privateLabel, kem, base64.StdEncoding.EncodeToString(raw))
-	if content, err = s.once(s.sealPath(epoch), content); err != nil {
+	content := fmt.Appendf(nil, "%s %s %s", privateLabel, kem, base64.StdEncoding.EncodeToString(raw))
+	if !made.IsZero() {
+		content = fmt.Appendf(content, " made=%s", made.UTC().Format(time.RFC3339))
+	}
+	if content, err = s.once(s.sealPath(epoch), append(content, '\n')); err != nil {
 		return PrivateKey{}, err
 	}
 	return parsePrivateKey(content, epoch)
@@ -172,8 +172,15 @@ func (s *Store) existing(epoch uint32) (PrivateKey, error) {
 
 func parsePrivateKey(content []byte, epoch uint32) (PrivateKey, error) {
 	fields := strings.Fields(string(content))
-	if len(fields) != 3 || fields[0] != privateLabel {
+	if len(fields) < 3 || len(fields) > 4 || fields[0] != privateLabel {
 		return PrivateKey{}, errors.New("read private key: not a " + privateLabel + " line")
+	}
+	var made time.Time
+	if len(fields) == 4 {
+		var err error
+		if made, err = time.Parse(time.RFC3339, strings.TrimPrefix(fields[3], "made=")); err != nil {
+			return PrivateKey{}, errors.New("read private key: it does not say when it was made")
+		}
 	}
 	mechanism, err := pseudonym.KEM(fields[1]).HPKE()
 	if err != nil {
@@ -187,8 +194,11 @@ func parsePrivateKey(content []byte, epoch uint32) (PrivateKey, error) {
 	if err != nil {
 		return PrivateKey{}, errors.New("read private key: not a key of its KEM")
 	}
-	return PrivateKey{pseudonym.KEM(fields[1]), epoch, key}, nil
+	return PrivateKey{pseudonym.KEM(fields[1]), epoch, key, made}, nil
 }
 
-// DestroyEpoch destroys an epoch's private key: whatever is sealed to it can never be read again.
-func (s *Store) DestroyEpoch(epoch uint32) error { return s.destroy(s.sealPath(epoch)) }
+// DestroyEpoch destroys an epoch's private key before its time: whatever is sealed to it can never be read again.
+// Tell the Opener to forget.
+func (s *Store) DestroyEpoch(epoch uint32, now time.Time) error {
+	return s.destroy(SealingKey, sealName(epoch), Ordered, now)
+}
