@@ -77,7 +77,7 @@ const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-
 export const isUUID = (text) => assert.match(text, uuid);
 
 /** Waits until something is true of what has arrived. */
-export async function until(what, most = 15_000) {
+export async function until(what, most = 30_000) {
   for (const end = Date.now() + most; ; await pause(25)) {
     const value = await what();
     if (value) return value;
