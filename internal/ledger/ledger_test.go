@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"log/slog"
 	"reflect"
@@ -261,6 +262,25 @@ func TestTheCommitmentDependsOnKindSaltAndEveryField(t *testing.T) {
 	}
 }
 
+func TestEverySaltIsAnother(t *testing.T) {
+	a, err := NewSalt(rand.Reader)
+	b, err2 := NewSalt(rand.Reader)
+	if errors.Join(err, err2) != nil || a == b || a == (Salt{}) {
+		t.Errorf("salts %x and %x, %v, %v", a, b, err, err2)
+	}
+	if _, err := NewSalt(strings.NewReader("too short")); err == nil {
+		t.Error("a source that ends makes a salt")
+	}
+	text, _ := a.MarshalText()
+	var back Salt
+	if err := back.UnmarshalText(text); err != nil || back != a {
+		t.Errorf("read %x, %v", back, err)
+	}
+	if back.UnmarshalText(text[1:]) == nil || back.UnmarshalText(append(text[1:], 'g')) == nil {
+		t.Error("what is no salt is read")
+	}
+}
+
 func TestABlindedFieldBindsWithoutShowing(t *testing.T) {
 	a := Blind(Salt{1}, "subject", "16045690984503098046")
 	if strings.Contains(a.Value, "16045690984503098046") || a.Name != "subject" {
@@ -352,7 +372,7 @@ func TestACheckpointIsTheNoteThatTheFormatSays(t *testing.T) {
 	if want := fmt.Sprintf("%s\n3\n%s", origin, c.Root()); text != want {
 		t.Errorf("text %q, want %q", text, want)
 	}
-	if !strings.HasPrefix(signature, "— "+origin+" ") {
+	if c.Origin() != origin || !strings.HasPrefix(signature, "— "+origin+" ") {
 		t.Errorf("signature %q", signature)
 	}
 	// golang.org/x/mod reads the same, apart from the name of the format in its first line.
@@ -451,19 +471,25 @@ func TestTheFrontierIsTheTreeOfRFC6962(t *testing.T) {
 }
 
 func TestIDsAreFoundWhateverTheirNumber(t *testing.T) {
-	table := newIDs(0)
 	const n = 5000
-	for i := range int64(n) {
+	for _, table := range []*ids{newIDs(0), newIDs(n)} {
+		checkIDs(t, table, n)
+	}
+}
+
+func checkIDs(t *testing.T, table *ids, n int64) {
+	t.Helper()
+	for i := range n {
 		table.add(NewID(ConsentAct, strconv.FormatInt(i, 10)), i)
 	}
-	for i := range int64(n) {
+	for i := range n {
 		if !slices.Contains(slices.Collect(table.candidates(NewID(ConsentAct, strconv.FormatInt(i, 10)))), i) {
 			t.Fatalf("id %d is lost", i)
 		}
 	}
 	strangers := 0
 	for i := n; i < 2*n; i++ {
-		strangers += len(slices.Collect(table.candidates(NewID(ConsentAct, strconv.Itoa(i)))))
+		strangers += len(slices.Collect(table.candidates(NewID(ConsentAct, strconv.FormatInt(i, 10)))))
 	}
 	if strangers > 3 {
 		t.Errorf("%d of %d unseen ids seem seen", strangers, n)

@@ -92,6 +92,20 @@ func TestTheFirstEntryOfAnIDStays(t *testing.T) {
 	}
 }
 
+func TestIDsOfOneHashAreToldApart(t *testing.T) {
+	key, _ := testKey(t)
+	_, entries := history(t, 2)
+	l := memoryLog(t, key, entries[:1])
+	l.ids.put(l.ids.hash(entries[1].ID)<<32 | 1) // as if both ids had the hash of the second
+	if _, _, err := l.Find(entries[1].ID); !errors.Is(err, ErrUnknown) {
+		t.Errorf("one id is taken for another: %v", err)
+	}
+	appendAll(t, l, entries)
+	if index, _, err := l.Find(entries[1].ID); err != nil || index != 1 || l.Size() != 2 {
+		t.Errorf("index %d, size %d, %v", index, l.Size(), err)
+	}
+}
+
 func TestAReceiptWaitsForACheckpoint(t *testing.T) {
 	key, _ := testKey(t)
 	records, entries := history(t, 2)
@@ -546,8 +560,11 @@ func TestADirectoryHasOneWriter(t *testing.T) {
 		t.Error("a closed log takes entries")
 	}
 
-	// A crash while a checkpoint was written leaves its new file behind.
+	// A crash while a checkpoint was written leaves its new file behind, one while leaves were written a torn leaf.
 	if err := os.WriteFile(filepath.Join(dir, "checkpoint.new"), []byte("sekisho.exam"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(filepath.Join(dir, "leaves"), 31*int64(EntrySize)-1); err != nil {
 		t.Fatal(err)
 	}
 	if s, err = OpenStore(dir); err != nil {
@@ -557,7 +574,11 @@ func TestADirectoryHasOneWriter(t *testing.T) {
 	if l.Size() != 30 || l.Signed().Note() != c.Note() {
 		t.Errorf("size %d after reopening", l.Size())
 	}
-	if c = checkpoint(t, l); c.Size() != 30 {
+	appendAll(t, l, []Entry{entryOf(t, consentRecord(30))})
+	if err := l.Sync(); err != nil {
+		t.Error(err)
+	}
+	if c = checkpoint(t, l); c.Size() != 31 {
 		t.Errorf("signed size %d", c.Size())
 	}
 	if err := l.Close(); err != nil {
@@ -565,6 +586,36 @@ func TestADirectoryHasOneWriter(t *testing.T) {
 	}
 	if note, err := os.ReadFile(filepath.Join(dir, "checkpoint")); err != nil || string(note) != c.Note() {
 		t.Errorf("on disk: %q, %v", note, err)
+	}
+}
+
+func TestACheckpointThatCannotBeKeptIsNotGivenOut(t *testing.T) {
+	key, _ := testKey(t)
+	dir := t.TempDir()
+	s, err := OpenStore(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := openLog(t, s, key)
+	_, entries := history(t, 4)
+	appendAll(t, l, entries[:2])
+	c := checkpoint(t, l)
+	appendAll(t, l, entries[2:])
+	inTheWay := filepath.Join(dir, "checkpoint.new")
+	if err := os.Mkdir(inTheWay, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := l.Checkpoint(t.Context()); err == nil || got.Note() != "" || l.Signed().Note() != c.Note() {
+		t.Errorf("given out: %+v, %v", got, err)
+	}
+	if err := os.Remove(inTheWay); err != nil {
+		t.Fatal(err)
+	}
+	if checkpoint(t, l).Size() != 4 {
+		t.Error("it is not signed afterwards")
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -251,9 +251,6 @@ func (m *memory) ReadAt(b []byte, at int64) (int, error) {
 func (m *memory) WriteAt(b []byte, at int64) (int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if gap := at - int64(len(m.b)); gap > 0 {
-		m.b = append(m.b, make([]byte, gap)...)
-	}
 	n := copy(m.b[at:], b)
 	m.b = append(m.b, b[n:]...)
 	return len(b), nil

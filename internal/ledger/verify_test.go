@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"iter"
@@ -285,7 +286,19 @@ func TestOnlySignedLeavesNeedARecord(t *testing.T) {
 			t.Errorf("%s records of unsigned leaves: %v, %v", what, shown(found), err)
 		}
 	}
+	torn := bytes.Clone(l.store.leaves.(*memory).b)
+	clear(torn[8*EntrySize:])
+	if found, err := Verify(t.Context(), storeOf(torn, l.store.hashes.(*memory).b, []byte(c.Note())), each(records[:8]), v); err != nil || !found.OK() {
+		t.Errorf("before a crash is recovered from: %v, %v", shown(found), err)
+	}
 	newer := checkpoint(t, l)
+	known := []Checkpoint{newer, c}
+	if found, err := Verify(t.Context(), storeOf(contents(l.store)), each(records), v, known...); err != nil || !found.OK() || known[0].Size() != newer.Size() {
+		t.Errorf("known checkpoints in any order, left as they are: %v, %v", shown(found), err)
+	}
+	if found, err := Verify(t.Context(), storeOf(l.store.leaves.(*memory).b, l.store.hashes.(*memory).b, nil), each(records), v, known...); err != nil || !found.OK() || known[0].Size() != newer.Size() {
+		t.Errorf("known checkpoints alone: %v, %v", shown(found), err)
+	}
 	l.signed = c
 	if found, err := Verify(t.Context(), l, each(records[:6]), v, newer); err != nil || found.Counts[Dropped] != 4 {
 		t.Errorf("with a newer checkpoint: %v, %v", shown(found), err)
