@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -106,11 +105,8 @@ func FuzzParse(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(good)
-	furnished, err := json.Marshal(furnished(f))
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(furnished)
+	f.Add(encoded(f, furnished(f)))
+	f.Add(encoded(f, furnished(f, small)))
 	f.Add([]byte("purposes: &a [*a]"))
 	f.Add([]byte("id: x\n---\nid: y"))
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -130,7 +130,7 @@ func parse(data []byte) (*Pack, []*Fault) {
 			if !ok || !strings.HasPrefix(place, "/") {
 				place, problem = "", leaf.Error()
 			}
-			r.fault(place, "%s", problem)
+			r.fault(strings.TrimSuffix(place, "/"), "%s", problem)
 		}
 	} else if err := root.Decode(r.pack.source); err != nil {
 		r.fault("", "not a pack: %v", err)
