@@ -9,8 +9,9 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
+
+	"golang.org/x/text/width"
 
 	"github.com/sekisho/sekisho/internal/core"
 	"github.com/sekisho/sekisho/internal/policy"
@@ -238,7 +239,8 @@ func (s policyShow) Run(parent *policyCommand) error {
 	case s.JSON:
 		return printJSON(os.Stdout, pack)
 	}
-	return printPack(os.Stdout, pack, s.Lang)
+	printPack(os.Stdout, pack, s.Lang)
+	return nil
 }
 
 // inForce finds the version of a day or an instant. A day is one where the policy is, as a version's first day is.
@@ -263,7 +265,7 @@ func inForce(register *policy.Register, id, day string, now time.Time) (*policy.
 	return pack, nil
 }
 
-func printPack(w io.Writer, p *policy.Pack, lang string) error {
+func printPack(w io.Writer, p *policy.Pack, lang string) {
 	say := words[lang]
 	names := func(set core.CategorySet) string {
 		var all []string
@@ -278,34 +280,28 @@ func printPack(w io.Writer, p *policy.Pack, lang string) error {
 		say["effective"], p.EffectiveFrom.Format(time.DateOnly), say["change"], className(p.Change, lang))
 
 	fmt.Fprintf(w, "\n%s\n", say["purposes"])
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(table, "  %s\tbit\t%s\t%s\t%s\n", say["purpose"], say["article"], strings.Join(p.Jurisdictions, "\t"), say["uses"])
+	rows := [][]string{append(append([]string{say["purpose"], "bit", say["article"]}, p.Jurisdictions...), say["uses"])}
 	for i := range p.Purposes {
 		x := &p.Purposes[i]
-		fmt.Fprintf(table, "  %s (%s)\t%d\t%s\t", x.ID, x.Label[lang], x.Bit, x.Article)
+		row := []string{x.ID + " (" + x.Label[lang] + ")", strconv.Itoa(int(x.Bit)), x.Article}
 		for _, j := range p.Jurisdictions {
-			fmt.Fprintf(table, "%s\t", policy.BasisLabel(x.Basis[j])[lang])
+			row = append(row, policy.BasisLabel(x.Basis[j])[lang])
 		}
-		fmt.Fprintf(table, "%s\n", names(x.Categories))
+		rows = append(rows, append(row, names(x.Categories)))
 	}
-	if err := table.Flush(); err != nil {
-		return fmt.Errorf("print policy: %w", err)
-	}
+	printTable(w, rows)
 
 	fmt.Fprintf(w, "\n%s\n", say["categories"])
-	table = tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(table, "  %s\t%s\t%s\n", say["category"], say["article"], say["kept"])
+	rows = [][]string{{say["category"], say["article"], say["kept"]}}
 	for i := range p.Categories {
 		x := &p.Categories[i]
 		kept := say["denied"]
 		if !x.Denied {
 			kept = strconv.Itoa(int(x.Retention/(24*time.Hour))) + say["days"]
 		}
-		fmt.Fprintf(table, "  %s (%s)\t%s\t%s\n", x.Category, x.Label[lang], x.Article, kept)
+		rows = append(rows, []string{x.Category.String() + " (" + x.Label[lang] + ")", x.Article, kept})
 	}
-	if err := table.Flush(); err != nil {
-		return fmt.Errorf("print policy: %w", err)
-	}
+	printTable(w, rows)
 
 	fmt.Fprintf(w, "\n%s\n", say["processors"])
 	for i := range p.Processors {
@@ -323,7 +319,32 @@ func printPack(w io.Writer, p *policy.Pack, lang string) error {
 	if len(p.Recipients) == 0 {
 		fmt.Fprintf(w, "  %s\n", say["none"])
 	}
-	return nil
+}
+
+// printTable aligns columns on a terminal, where a Japanese character takes two places.
+func printTable(w io.Writer, rows [][]string) {
+	places := func(text string) (n int) {
+		for _, r := range text {
+			n++
+			if k := width.LookupRune(r).Kind(); k == width.EastAsianWide || k == width.EastAsianFullwidth {
+				n++
+			}
+		}
+		return n
+	}
+	widths := make([]int, len(rows[0]))
+	for _, row := range rows {
+		for i, cell := range row {
+			widths[i] = max(widths[i], places(cell))
+		}
+	}
+	for _, row := range rows {
+		var line strings.Builder
+		for i, cell := range row {
+			line.WriteString("  " + cell + strings.Repeat(" ", widths[i]-places(cell)))
+		}
+		fmt.Fprintln(w, strings.TrimRight(line.String(), " "))
+	}
 }
 
 func printRecipient(w io.Writer, x *policy.Recipient, lang string) {

@@ -178,9 +178,7 @@ func TestAPackIsShownWithEveryHeading(t *testing.T) {
 	p, _ := register.Version("default/2022-09-15")
 	for lang, say := range words {
 		var out bytes.Buffer
-		if err := printPack(&out, p, lang); err != nil {
-			t.Fatal(err)
-		}
+		printPack(&out, p, lang)
 		for _, heading := range []string{"purposes", "categories", "processors", "recipients", "sent", "optout", "none", "denied"} {
 			if say[heading] == "" || !strings.Contains(out.String(), say[heading]) {
 				t.Errorf("%s: %q is not shown", lang, heading)
@@ -191,5 +189,13 @@ func TestAPackIsShownWithEveryHeading(t *testing.T) {
 				t.Errorf("%s has no %s", lang, key)
 			}
 		}
+	}
+}
+
+func TestAJapaneseCharacterTakesTwoPlaces(t *testing.T) {
+	var out bytes.Buffer
+	printTable(&out, [][]string{{"目的", "x"}, {"abcdef", "y"}, {"ｱ", "z"}})
+	if want := "  目的    x\n  abcdef  y\n  ｱ       z\n"; out.String() != want {
+		t.Errorf("got\n%swant\n%s", out.String(), want)
 	}
 }
