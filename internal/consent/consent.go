@@ -106,6 +106,8 @@ type Inputs struct {
 	// Subjects are the states of every identity the event carries. The strictest wins: a purpose that needs consent
 	// is permitted when some identity granted it and none denied it.
 	Subjects []Subject
+	// Word is what further identities say, from a store that keeps their states in another form. It MUST be as of Time.
+	Word Word
 	// DeviceRefused are purposes that the page says were refused on this device. It narrows, never widens.
 	DeviceRefused core.PurposeSet
 }
@@ -140,7 +142,7 @@ func Decide(rules *Rules, in *Inputs) Decision {
 		if rule.Basis == core.NoBasis || !rule.Categories.Has(category) {
 			continue
 		}
-		granted, objected := Standing(in.Subjects, bit, in.Time)
+		granted, objected := in.standing(bit)
 		switch rule.Basis {
 		case core.Consent:
 			if objected {
@@ -199,6 +201,23 @@ func Decide(rules *Rules, in *Inputs) Decision {
 	return d
 }
 
+// Word is what the identities of one person say as of a time: the purposes that some identity granted, and those that
+// some identity objects to. The zero Word is "never asked".
+type Word struct {
+	Granted  core.PurposeSet
+	Objected core.PurposeSet
+}
+
+// And is the word of both together.
+func (w Word) And(v Word) Word { return Word{w.Granted | v.Granted, w.Objected | v.Objected} }
+
+// On is what the word comes to for a purpose, the strictest first: granted when some identity granted it and none
+// objects.
+func (w Word) On(p core.Purpose) (granted, objected bool) {
+	objected = w.Objected.Has(p)
+	return w.Granted.Has(p) && !objected, objected
+}
+
 // Standing is what the identities of one person say of a purpose at t, the strictest first: granted when some identity
 // granted it and none denied it.
 func Standing(subjects []Subject, bit core.Purpose, t int64) (granted, objected bool) {
@@ -211,6 +230,14 @@ func Standing(subjects []Subject, bit core.Purpose, t int64) (granted, objected 
 		objected = objected || state.objected(t)
 	}
 	return granted && !objected, objected
+}
+
+// standing is what the event's identities say of a purpose, in whichever form they are known.
+func (in *Inputs) standing(bit core.Purpose) (granted, objected bool) {
+	granted, objected = Standing(in.Subjects, bit, in.Time)
+	more, against := in.Word.On(bit)
+	objected = objected || against
+	return (granted || more) && !objected, objected
 }
 
 // Clamp bounds a claimed time of an act: it cannot be later than its receipt, nor negative.
