@@ -69,7 +69,7 @@ func (s *shard) decide(o open.Opened) (decided, core.Reason) {
 	receipt := d.event.GetReceipt()
 	d.decision = consent.Decide(rules, &consent.Inputs{
 		Type: kind, Time: d.event.TimeUs, GPC: receipt.GetGpc(),
-		Subjects:      s.p.states.of(cookie, device, account),
+		Word:          s.p.states.word(d.event.TimeUs, cookie, device, account),
 		DeviceRefused: refusedOnDevice(d.pack, d.event.Deny),
 	})
 	return d, d.decision.Reason

@@ -28,9 +28,15 @@ func newMetrics(reg prometheus.Registerer, s *states) *metrics {
 		}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.stored, m.dropped, m.lost, m.behind, m.freshness, prometheus.NewGaugeFunc(
-			prometheus.GaugeOpts{Name: "sekisho_pipeline_consent_subjects", Help: "Subjects whose consent state is held."},
-			func() float64 { return float64(s.len()) }))
+		reg.MustRegister(
+			m.stored, m.dropped, m.lost, m.behind, m.freshness,
+			prometheus.NewGaugeFunc(
+				prometheus.GaugeOpts{Name: "sekisho_pipeline_consent_subjects", Help: "Subjects whose consent state is held."},
+				func() float64 { return float64(s.len()) }),
+			prometheus.NewGaugeFunc(
+				prometheus.GaugeOpts{Name: "sekisho_pipeline_consent_bytes", Help: "Memory that the consent states take."},
+				func() float64 { return float64(s.bytes()) }),
+		)
 	}
 	return m
 }

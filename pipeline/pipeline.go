@@ -77,12 +77,13 @@ type Deps struct {
 
 // Pipeline is one member of the pipeline's consumer group.
 type Pipeline struct {
-	cfg     Config
-	deps    Deps
-	states  *states
-	metrics *metrics
-	tail    *kafka.Tail
-	ready   atomic.Bool // it has been given its share of the partitions, and what they rest on is restored
+	cfg       Config
+	deps      Deps
+	states    *states
+	metrics   *metrics
+	tail      *kafka.Tail
+	restoring *restoring
+	ready     atomic.Bool // it has been given its share of the partitions, and what they rest on is restored
 
 	mu       sync.Mutex
 	shards   map[int]*shard
@@ -107,9 +108,10 @@ func New(cfg Config, deps Deps) (*Pipeline, error) {
 		cfg.SeenCapacity = 1 << 20
 	}
 	p := &Pipeline{cfg: cfg, deps: deps, states: newStates(), shards: map[int]*shard{}}
+	p.restoring = &restoring{states: p.states, logger: deps.Logger, now: deps.Now}
 	p.metrics = newMetrics(deps.Metrics, p.states)
 	var err error
-	p.tail, err = kafka.NewTail(deps.Cluster, kafka.TailConfig{Topic: cfg.ConsentTopic, Progress: p.progress()})
+	p.tail, err = kafka.NewTail(deps.Cluster, kafka.TailConfig{Topic: cfg.ConsentTopic, Progress: p.restoring.tell})
 	if err != nil {
 		return nil, fmt.Errorf("configure pipeline: %w", err)
 	}
@@ -144,9 +146,11 @@ func (p *Pipeline) Run(ctx context.Context) error {
 func (p *Pipeline) Assigned(ctx context.Context, assigned []kafka.Assignment) error {
 	p.stopFollowing()
 	started := p.deps.Now()
+	p.restoring.begin()
 	if err := p.tail.Restore(ctx, p.take); err != nil {
 		return fmt.Errorf("restore consent: %w", err)
 	}
+	p.restoring.end(ctx)
 	p.follow()
 	for _, a := range assigned {
 		s, err := p.restore(ctx, a)
@@ -181,7 +185,7 @@ func (p *Pipeline) take(record kafka.Record) error {
 	if err != nil {
 		return err
 	}
-	p.states.merge(subject, state)
+	p.states.add(subject, state)
 	return nil
 }
 
@@ -207,17 +211,6 @@ func (p *Pipeline) stopFollowing() {
 	p.mu.Unlock()
 	if stop != nil {
 		stop()
-	}
-}
-
-// progress tells how far the consent states are restored, every few seconds.
-func (p *Pipeline) progress() func(kafka.Progress) {
-	var told time.Time
-	return func(now kafka.Progress) {
-		if t := p.deps.Now(); t.Sub(told) > 2*time.Second && now.Total > 0 {
-			told = t
-			p.deps.Logger.Info("restoring consent", slog.Int64("done", now.Done), slog.Int64("total", now.Total))
-		}
 	}
 }
 

@@ -86,6 +86,21 @@ func TestDecide(t *testing.T) {
 			in:       Inputs{Type: core.Operation, Time: 20, DeviceRefused: ^core.PurposeSet(0)},
 			purposes: set(notified), reason: core.ReasonNotified,
 		},
+		"a word permits as the states it stands for": {
+			in: Inputs{Type: core.PageView, Time: 20, Word: Word{Granted: set(consented)}}, purposes: set(consented), reason: core.ReasonConsent,
+		},
+		"an objection in a word beats a grant in the same": {
+			in:     Inputs{Type: core.PageView, Time: 20, Word: Word{Granted: set(consented), Objected: set(consented)}},
+			reason: core.ReasonRefused,
+		},
+		"an objection in a word beats a grant in a state": {
+			in:       Inputs{Type: core.PageView, Time: 20, Subjects: []Subject{granted}, Word: Word{Objected: set(consented)}},
+			purposes: set(shared), reason: core.ReasonConsent,
+		},
+		"an objection in a state beats a grant in a word": {
+			in:     Inputs{Type: core.PageView, Time: 20, Subjects: []Subject{{consented: State{}.Deny(12)}}, Word: Word{Granted: set(consented)}},
+			reason: core.ReasonRefused,
+		},
 		"an explicit grant overrides GPC and the conflict is recorded": {
 			in:       Inputs{Type: core.PageView, Time: 20, GPC: true, Subjects: []Subject{granted}},
 			purposes: set(consented, shared), reason: core.ReasonConsent, conflict: true,

@@ -326,6 +326,28 @@ func TestNobodyHasNoState(t *testing.T) {
 	}
 }
 
+func TestALookUpAllocatesNothing(t *testing.T) {
+	table := New()
+	said := consent.Subject{}
+	for p := range core.Purpose(12) {
+		said[p] = consent.State{}.Deny(5).Grant(9 + int64(p%2))
+	}
+	table.Add(7, said)
+	var sink consent.Word
+	if n := testing.AllocsPerRun(100, func() {
+		sink = table.Word(9, 7, 8, 0)
+		table.Add(7, said) // said before
+		if table.Of(0, 8, 9) != nil {
+			t.Error("somebody is known")
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+	if want := (consent.Word{Granted: 0x555, Objected: 0xAAA}); sink != want {
+		t.Errorf("%x, want %x", sink, want)
+	}
+}
+
 func TestAPurposeBeyondTheRegisterIsNone(t *testing.T) {
 	table := New()
 	got := table.Merge(7, consent.Subject{core.MaxPurposes: consent.State{}.Grant(5), 200: consent.State{}.Deny(5), 31: consent.State{}.Grant(5)})
