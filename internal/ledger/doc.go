@@ -24,9 +24,9 @@
 // at least what it signed. Two checkpoints of one log that no consistency proof joins are the proof of a fork
 // ([VerifyConsistency]); so keep and exchange them.
 //
-// A [Receipt] is a record, its salt, its leaf's index, an inclusion proof and a checkpoint. It is JSON
-// (receipt.schema.json), it is what ISO/IEC TS 27560 calls a consent receipt with evidence, and it is verified offline
-// with nothing but the verifier key: [VerifyReceipt].
+// A [Receipt] is a record, its salt, its leaf's index, an inclusion proof and a checkpoint, as JSON
+// (receipt.schema.json). Of a consent act it is the subject's copy of the record, a consent receipt in the sense of
+// ISO/IEC TS 27560, and it is verified offline with nothing but the verifier key: [VerifyReceipt].
 //
 // # What an audit finds
 //

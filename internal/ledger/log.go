@@ -137,10 +137,11 @@ func (l *Log) Append(ctx context.Context, entries []Entry) (first int64, err err
 	defer l.writing.Unlock()
 	tree, first := l.tree, l.tree.size
 	var (
-		leaves, hashBytes []byte
-		hashes            []tlog.Hash
-		fresh             []ID
-		batch             = make(map[ID]struct{}, len(entries))
+		leaves    = make([]byte, 0, len(entries)*EntrySize)
+		hashBytes = make([]byte, 0, len(entries)*2*int(hashSize)) // two a leaf on the average
+		hashes    []tlog.Hash
+		fresh     []ID
+		batch     = make(map[ID]struct{}, len(entries))
 	)
 	for i := range entries {
 		e := &entries[i]
