@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/sekisho/sekisho/internal/embedded/claim"
 )
 
 const (
@@ -252,10 +254,20 @@ func apacheJars(t testing.TB) string {
 	if !ok {
 		t.Fatal("the position of the test kit's source is unknown")
 	}
+	// Packages are tested at the same time: without a lock one would replace the jars that the other's broker runs from.
+	cache := filepath.Join(filepath.Dir(here), "..", "..", ".cache", "kafka")
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := claim.File(t.Context(), filepath.Join(cache, "fetch.lock"), 10*time.Minute, func() { t.Log("another process fetches Apache Kafka, waiting for it") })
+	if err != nil {
+		t.Fatalf("fetch Apache Kafka: %v", err)
+	}
+	defer func() { _ = lock.Close() }() // the end of the process would do it too
 	cmd := exec.CommandContext(t.Context(), filepath.Join(filepath.Dir(here), "kafka", "fetch.sh"))
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	err := cmd.Run()
+	err = cmd.Run()
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.ExitCode() == 3 {
 		missing(t, strings.TrimSpace(errs.String()))
 	}
@@ -263,18 +275,4 @@ func apacheJars(t testing.TB) string {
 		t.Fatalf("fetch Apache Kafka: %v\n%s", err, errs.String())
 	}
 	return strings.TrimSpace(out.String())
-}
-
-// freePorts asks the system for ports that nobody listens on.
-func freePorts(n int) ([]int, error) {
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, fmt.Errorf("find a free port: %w", err)
-		}
-		defer func() { _ = l.Close() }() // only held so that the ports differ
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports, nil
 }

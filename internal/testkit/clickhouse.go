@@ -28,24 +28,30 @@ func EngineMain() {
 	os.Exit(0)
 }
 
+// EngineConfig is an embedded ClickHouse in a directory, whose child is this test binary.
+func EngineConfig(ctx context.Context, dir string) (chdb.Config, error) {
+	library, err := fetch.Library(ctx, fetch.CacheDir(), os.Stderr)
+	if err != nil {
+		return chdb.Config{}, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return chdb.Config{}, err
+	}
+	return chdb.Config{Library: library, DataDir: dir, Addr: "127.0.0.1:0", Command: []string{"env", engineChild + "=1", self}}, nil
+}
+
 // Engine starts an embedded ClickHouse in a directory. The package's TestMain MUST call EngineMain.
 func Engine(t testing.TB, dir string) *chdb.Engine {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	library, err := fetch.Library(ctx, fetch.CacheDir(), os.Stderr)
-	if err != nil {
-		t.Fatalf("fetch libchdb: %v", err)
-	}
-	self, err := os.Executable()
+	cfg, err := EngineConfig(ctx, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv(engineChild, "1")
-	e, err := chdb.Start(ctx, chdb.Config{
-		Library: library, DataDir: dir, Addr: "127.0.0.1:0", Command: []string{self},
-		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
-	})
+	cfg.Logger = Logger(t)
+	e, err := chdb.Start(ctx, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,11 +27,15 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
-	"golang.org/x/sys/unix"
+
+	"github.com/sekisho/sekisho/internal/embedded/claim"
 )
 
 // ErrLocked reports that another process owns the data directory.
-var ErrLocked = errors.New("data directory is in use by another process")
+var ErrLocked = claim.ErrTaken
+
+// patience is how long a start waits for a process that was killed a moment ago to let go of directory and address.
+const patience = 3 * time.Second
 
 // Defaults of Config.
 const (
@@ -119,7 +123,9 @@ func Start(ctx context.Context, cfg Config) (*Broker, error) {
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("create data directory: %w", err)
 	}
-	lock, err := lockDir(cfg.DataDir)
+	lock, err := claim.File(ctx, filepath.Join(cfg.DataDir, "owner.lock"), patience, func() {
+		cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "the broker's data directory is in use, waiting")
+	})
 	if err != nil {
 		return nil, fmt.Errorf("lock data directory: %w", err)
 	}
@@ -134,7 +140,9 @@ func Start(ctx context.Context, cfg Config) (*Broker, error) {
 		kfake.WithLogger(logAdapter{cfg.Logger}),
 		kfake.GroupMinSessionTimeout(cfg.MinSessionTimeout),
 		kfake.ListenFn(func(string, string) (net.Listener, error) {
-			return (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Addr)
+			return claim.Address(ctx, cfg.Addr, patience, func() {
+				cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "the broker's address is in use, waiting")
+			})
 		}),
 		kfake.BrokerConfigs(map[string]string{
 			"log.cleaner.backoff.ms":     millis(cfg.CleanerInterval),
@@ -182,22 +190,6 @@ func (b *Broker) Stop(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("stop broker: %w", ctx.Err())
 	}
-}
-
-// lockDir takes the exclusive lock that says which process owns the directory.
-func lockDir(dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, "owner.lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		_ = f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, ErrLocked
-		}
-		return nil, err
-	}
-	return f, nil
 }
 
 func millis(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }

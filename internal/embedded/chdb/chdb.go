@@ -2,8 +2,9 @@
 // binary, behind a handler that speaks ClickHouse's HTTP interface. clickhouse-go talks to it as to a server.
 //
 // The engine lives in a child because a crash of it would take the whole process along; the parent keeps the listening
-// socket, so a restarted child answers at the same address. There are no users: it listens on loopback only, and every
-// start has a password of its own, because a web page or another account of the machine reaches loopback too.
+// socket, so a restarted child answers at the same address. Both hold the lock of the data directory: a child whose
+// parent was killed ends at once, and the next start waits for it. There are no users: it listens on loopback only, and
+// every start has a password of its own, because a web page or another account of the machine reaches loopback too.
 package chdb
 
 import (
@@ -12,7 +13,6 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -20,8 +20,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
+
+	"github.com/sekisho/sekisho/internal/embedded/claim"
 )
 
 // Config says what to run.
@@ -37,7 +38,14 @@ type Config struct {
 	Logger  *slog.Logger
 }
 
-// Environment variables by which the parent tells the child its configuration; the socket is file 3.
+// ErrLocked reports that another process owns the data directory.
+var ErrLocked = claim.ErrTaken
+
+// patience is how long a start waits for the engine of an earlier one to let go of directory and address. One that was
+// stopped in order may close its tables for as long.
+const patience = 20 * time.Second
+
+// Environment variables by which the parent tells the child its configuration; the socket is file 3, the lock file 4.
 const (
 	envLibrary = "SEKISHO_ENGINE_LIBRARY"
 	envData    = "SEKISHO_ENGINE_DATA"
@@ -48,6 +56,7 @@ const (
 type Engine struct {
 	cfg      Config
 	key      string
+	lock     *os.File
 	listener *net.TCPListener
 	logger   *slog.Logger
 	stop     context.CancelFunc
@@ -73,24 +82,21 @@ func Start(ctx context.Context, cfg Config) (*Engine, error) {
 		}
 		cfg.Command = []string{self, "engine-clickhouse"}
 	}
-	if err := writeConfig(&cfg); err != nil {
-		return nil, fmt.Errorf("start clickhouse: %w", err)
+	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("start clickhouse: make data directory: %w", err)
 	}
-	l, err := listen(ctx, cfg.Addr)
+	lock, err := claim.File(ctx, filepath.Join(cfg.DataDir, "sekisho-engine.lock"), patience, func() {
+		cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "clickhouse's data directory is in use, waiting for the engine of an earlier start to end")
+	})
 	if err != nil {
-		return nil, fmt.Errorf("start clickhouse: %w", err)
+		return nil, fmt.Errorf("start clickhouse: lock data directory: %w", err)
 	}
-	tcp, ok := l.Addr().(*net.TCPAddr)
-	if !ok || !tcp.IP.IsLoopback() {
-		return nil, errors.Join(errors.New("start clickhouse: the address is not loopback"), l.Close())
+	e, died, err := launch(ctx, cfg, lock)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start clickhouse: %w", err), lock.Close())
 	}
-	run, stop := context.WithCancel(context.Background())
-	e := &Engine{cfg: cfg, key: rand.Text(), listener: l.(*net.TCPListener), logger: cfg.Logger, stop: stop, ended: make(chan struct{})} //nolint:forcetypeassert // net.Listen("tcp")
-	died := make(chan error, 1)
-	go func() {
-		defer close(e.ended)
-		e.supervise(run, died)
-	}()
+	slow := time.NewTicker(10 * time.Second)
+	defer slow.Stop()
 	for {
 		if e.answers(ctx) {
 			return e, nil
@@ -100,9 +106,36 @@ func Start(ctx context.Context, cfg Config) (*Engine, error) {
 			return nil, errors.Join(fmt.Errorf("start clickhouse: %w", err), e.Stop(context.WithoutCancel(ctx)))
 		case <-ctx.Done():
 			return nil, errors.Join(fmt.Errorf("start clickhouse: %w", ctx.Err()), e.Stop(context.WithoutCancel(ctx)))
+		case <-slow.C:
+			cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "clickhouse is still starting")
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+}
+
+// launch listens and starts supervising. The engine owns the lock from then on. died tells of a child that ended.
+func launch(ctx context.Context, cfg Config, lock *os.File) (e *Engine, died <-chan error, err error) {
+	if err := writeConfig(&cfg); err != nil {
+		return nil, nil, err
+	}
+	l, err := claim.Address(ctx, cfg.Addr, patience, func() {
+		cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "clickhouse's address is in use, waiting")
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	tcp, ok := l.Addr().(*net.TCPAddr)
+	if !ok || !tcp.IP.IsLoopback() {
+		return nil, nil, errors.Join(errors.New("the address is not loopback"), l.Close())
+	}
+	run, stop := context.WithCancel(context.Background())
+	e = &Engine{cfg: cfg, key: rand.Text(), lock: lock, listener: l.(*net.TCPListener), logger: cfg.Logger, stop: stop, ended: make(chan struct{})} //nolint:forcetypeassert // net.Listen("tcp")
+	ends := make(chan error, 1)
+	go func() {
+		defer close(e.ended)
+		e.supervise(run, ends)
+	}()
+	return e, ends, nil
 }
 
 func (e *Engine) answers(ctx context.Context) bool {
@@ -140,25 +173,11 @@ func (e *Engine) Stop(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("stop clickhouse: %w", ctx.Err())
 	}
-	return e.listener.Close()
+	return errors.Join(e.listener.Close(), e.lock.Close())
 }
 
-// listen waits for the address: the child of a parent that was killed holds it until it has noticed and closed its tables.
-func listen(ctx context.Context, addr string) (net.Listener, error) {
-	for deadline := time.Now().Add(30 * time.Second); ; {
-		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
-		if err == nil || !errors.Is(err, syscall.EADDRINUSE) || time.Now().After(deadline) {
-			return l, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
-}
-
-// supervise keeps a child running until ctx ends. A child that lived less than five seconds is told to died, once.
+// supervise keeps a child running until ctx ends. The first that ends is told to died: to a start that still waits for
+// it, it failed.
 func (e *Engine) supervise(ctx context.Context, died chan<- error) {
 	pause := 100 * time.Millisecond
 	for ctx.Err() == nil {
@@ -167,11 +186,14 @@ func (e *Engine) supervise(ctx context.Context, died chan<- error) {
 		if ctx.Err() != nil {
 			return
 		}
+		if err == nil {
+			err = errors.New("nobody asked it to")
+		}
+		select {
+		case died <- fmt.Errorf("the engine ended: %w", err):
+		default:
+		}
 		if time.Since(began) < 5*time.Second {
-			select {
-			case died <- fmt.Errorf("the engine ended at once: %w", err):
-			default:
-			}
 			pause = min(2*pause, 5*time.Second)
 		} else {
 			pause = 100 * time.Millisecond
@@ -193,15 +215,18 @@ func (e *Engine) child(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, e.cfg.Command[0], e.cfg.Command[1:]...) //nolint:gosec // G204: our own executable
 	cmd.Env = append(os.Environ(), envLibrary+"="+e.cfg.Library, envData+"="+e.cfg.DataDir, envKey+"="+e.key,
 		"TZ=UTC") // the engine takes its time zone from here and from nowhere else
-	cmd.ExtraFiles = []*os.File{socket}
+	cmd.ExtraFiles = []*os.File{socket, e.lock}
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = childAttributes()
-	// Closing its standard input tells the child to end, also when this process dies.
+	// A byte on its standard input asks the child to end; an end of it without one tells that this process is gone.
 	alive, err := cmd.StdinPipe()
 	if err != nil {
 		return fmt.Errorf("start child: %w", err)
 	}
-	cmd.Cancel = alive.Close
+	cmd.Cancel = func() error {
+		_, err := alive.Write([]byte{'\n'})
+		return errors.Join(err, alive.Close())
+	}
 	cmd.WaitDelay = 20 * time.Second
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start child: %w", err)
@@ -217,9 +242,18 @@ func (e *Engine) setPID(pid int) {
 	e.pid = pid
 }
 
-// RunChild is the child: it serves the engine on file 3 until its standard input closes. Call it from the hidden
-// subcommand that Config.Command names.
+// RunChild is the child: it serves the engine on file 3 until its parent asks it to end. Call it from the hidden
+// subcommand that Config.Command names. When the parent is gone the process ends at once, wherever it is: nobody is left
+// to hear an answer, what was acknowledged is stored, and the next start waits for address and directory.
 func RunChild(logger *slog.Logger) error {
+	asked := make(chan struct{})
+	go func() {
+		if n, _ := os.Stdin.Read(make([]byte, 1)); n == 0 {
+			logger.Warn("clickhouse ends: the process that started it is gone")
+			os.Exit(1)
+		}
+		close(asked)
+	}()
 	l, err := net.FileListener(os.NewFile(3, "clickhouse"))
 	if err != nil {
 		return fmt.Errorf("run clickhouse: no socket, this command is for sekisho itself: %w", err)
@@ -251,7 +285,7 @@ func RunChild(logger *slog.Logger) error {
 	}
 	stopped := make(chan error, 1)
 	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin) // until the parent closes it or dies
+		<-asked
 		ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
 		defer cancel()
 		stopped <- server.Shutdown(ctx)
@@ -288,9 +322,6 @@ type settings struct {
 }
 
 func writeConfig(cfg *Config) error {
-	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
-		return fmt.Errorf("make data directory: %w", err)
-	}
 	s := settings{Memory: cfg.Memory, MarkCache: 128 << 20}
 	if cfg.Sync {
 		s.MergeTree.Fsync = 1
