@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -49,9 +48,12 @@ type house struct {
 	log       string
 	args      []string
 	collector string
-	metrics   string
+	metrics   string   // of the pipeline
+	internal  []string // metrics of all services
 	kafka     string
 	cmd       *exec.Cmd
+	exited    chan struct{} // closed when the process is gone; exit holds how
+	exit      error
 }
 
 func build(t *testing.T) string {
@@ -64,24 +66,20 @@ func build(t *testing.T) string {
 	return binary
 }
 
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
-}
-
 func newHouse(t *testing.T) *house {
 	t.Helper()
 	h := &house{t: t, binary: build(t), data: filepath.Join(t.TempDir(), "data"), log: filepath.Join(t.TempDir(), "log")}
-	collector, pipeline := freeAddr(t), freeAddr(t)
-	h.collector, h.metrics, h.kafka = "http://"+collector, "http://"+pipeline+"/metrics", freeAddr(t)
+	addrs := testkit.Addrs(t, 8)
+	collector, pipeline := addrs[0], addrs[1]
+	h.collector, h.metrics, h.kafka = "http://"+collector, "http://"+pipeline+"/metrics", addrs[2]
+	for _, addr := range []string{pipeline, addrs[4], addrs[6]} {
+		h.internal = append(h.internal, "http://"+addr+"/metrics")
+	}
 	h.args = []string{
-		"up", "--data", h.data, "--log-level", "debug", "--kafka-addr", h.kafka, "--clickhouse-addr", freeAddr(t),
-		"--collector-addr", collector, "--pipeline-addr", pipeline, "--collector-pipeline-url", "http://" + pipeline,
+		"up", "--data", h.data, "--log-level", "debug", "--kafka-addr", h.kafka, "--clickhouse-addr", addrs[3],
+		"--collector-addr", collector, "--collector-metrics-addr", addrs[4],
+		"--pipeline-addr", pipeline, "--collector-pipeline-url", "http://" + pipeline,
+		"--query-addr", addrs[5], "--query-metrics-addr", addrs[6], "--sample-addr", addrs[7],
 		"--collector-trusted-proxies", "127.0.0.0/8", "--collector-rate", "100000", "--collector-burst", "100000",
 	}
 	return h
@@ -97,33 +95,70 @@ func (h *house) start() {
 	h.cmd = exec.CommandContext(context.Background(), h.binary, h.args...)
 	h.cmd.Stdout, h.cmd.Stderr = log, log
 	h.cmd.Env = append(os.Environ(), "SEKISHO_CACHE="+fetch.CacheDir())
-	if err := h.cmd.Start(); err != nil {
+	cmd, exited := h.cmd, make(chan struct{})
+	if err := cmd.Start(); err != nil {
 		h.t.Fatal(err)
 	}
-	h.t.Cleanup(func() { _ = h.cmd.Process.Kill() })
-	testkit.Eventually(h.t, 3*time.Minute, func() bool {
-		res, err := http.Get(h.collector + "/readyz") //nolint:noctx // a poll
-		return err == nil && res.Body.Close() == nil && res.StatusCode == http.StatusOK
-	})
+	h.exited, h.exit = exited, nil
+	go func() {
+		defer close(exited)
+		h.exit = cmd.Wait()
+	}()
+	h.t.Cleanup(func() { _ = cmd.Process.Kill(); <-exited })
+	began := time.Now()
+	for !h.ready() {
+		select {
+		case <-exited:
+			h.t.Fatalf("it ended while it started: %v\n%s", h.exit, h.tail())
+		case <-time.After(50 * time.Millisecond):
+		}
+		if time.Since(began) > startTimeout {
+			h.t.Fatalf("it is not ready after %v\n%s", startTimeout, h.tail())
+		}
+	}
+	h.t.Logf("ready after %v", time.Since(began).Round(10*time.Millisecond))
+}
+
+// startTimeout is how long a start may take: on a loaded machine the engine's library alone takes a quarter of a minute.
+const startTimeout = 3 * time.Minute
+
+func (h *house) ready() bool {
+	_, ok := get(h.collector + "/readyz")
+	return ok
+}
+
+// tail is the end of what the process said, without the lines of every request.
+func (h *house) tail() string {
+	text, err := os.ReadFile(h.log)
+	if err != nil {
+		return err.Error()
+	}
+	var lines []string
+	for line := range strings.Lines(string(text)) {
+		if !strings.Contains(line, "level=DEBUG") {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines[max(0, len(lines)-40):], "")
 }
 
 // kill ends the process as a power cut of the program would.
 func (h *house) kill() {
 	h.t.Helper()
 	if err := h.cmd.Process.Signal(syscall.SIGKILL); err != nil {
-		h.t.Fatal(err)
+		h.t.Fatalf("kill: %v\n%s", err, h.tail())
 	}
-	_ = h.cmd.Wait() // it was killed
+	<-h.exited
 }
 
 // stop ends it as Ctrl-C does.
 func (h *house) stop() {
 	h.t.Helper()
 	if err := h.cmd.Process.Signal(os.Interrupt); err != nil {
-		h.t.Fatal(err)
+		h.t.Fatalf("stop: %v\n%s", err, h.tail())
 	}
-	if err := h.cmd.Wait(); err != nil {
-		h.t.Errorf("it did not stop cleanly: %v", err)
+	if <-h.exited; h.exit != nil {
+		h.t.Errorf("it did not stop cleanly: %v\n%s", h.exit, h.tail())
 	}
 }
 
@@ -172,25 +207,49 @@ func count(t *testing.T, db *clickhouse.DB, sql string) (n uint64) {
 	return n
 }
 
-func (h *house) metricsText() string {
-	res, err := http.Get(h.metrics) //nolint:noctx // a poll
+// get is what a service answers with 200.
+func get(url string) (string, bool) {
+	res, err := http.Get(url) //nolint:noctx // a poll
 	if err != nil {
-		return ""
+		return "", false
 	}
 	defer func() { _ = res.Body.Close() }()
-	b, _ := io.ReadAll(res.Body)
-	return string(b)
+	b, err := io.ReadAll(res.Body)
+	return string(b), err == nil && res.StatusCode == http.StatusOK
 }
 
-// drained reports whether the pipeline has read every partition to its end.
-func (h *house) drained() bool {
-	m := h.metricsText()
-	for partition := range 4 {
-		if !strings.Contains(m, fmt.Sprintf("sekisho_pipeline_lag_records{partition=\"%d\"} 0\n", partition)) {
-			return false
+// awaitLoaded returns when the pipeline has confirmed every record of the events topic: it does so after it stored them.
+func (h *house) awaitLoaded() {
+	h.t.Helper()
+	cluster, err := kafka.Open(kafka.Config{Brokers: []string{h.kafka}})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	defer cluster.Close()
+	group, err := kafka.NewConsumer(cluster, kafka.ConsumerConfig{Group: "sekisho.pipeline", Topic: "sekisho.events"})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(h.t.Context(), 3*time.Minute)
+	defer cancel()
+	for {
+		lags, err := group.Lag(ctx)
+		if err != nil {
+			h.t.Fatalf("%v\n%s", err, h.tail())
+		}
+		var behind, end int64
+		for _, l := range lags {
+			behind, end = behind+l.Behind, end+l.End
+		}
+		if behind == 0 && end > 0 {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			h.t.Fatalf("the pipeline is %d records behind\n%s", behind, h.tail())
+		case <-time.After(100 * time.Millisecond):
 		}
 	}
-	return true
 }
 
 func TestNoPersonalDataIsLeftAnywhere(t *testing.T) {
@@ -229,13 +288,19 @@ func TestNoPersonalDataIsLeftAnywhere(t *testing.T) {
 	if status, err := h.post("/v1/events", []any{event("taro.canary@example.jp", nil)}); err != nil || status != http.StatusBadRequest {
 		t.Errorf("a bad event: %d, %v", status, err)
 	}
-	testkit.Eventually(t, time.Minute, func() bool {
-		return strings.Count(h.metricsText(), "sekisho_pipeline_events_stored_total{") == 5
-	})
-	metrics := h.metricsText()
-	for _, c := range canaries {
-		if strings.Contains(metrics, c) {
-			t.Errorf("the metrics hold %q", c)
+	h.awaitLoaded()
+	if metrics, _ := get(h.metrics); strings.Count(metrics, "sekisho_pipeline_events_stored_total{") != 5 {
+		t.Errorf("not five types of events are stored\n%s", h.tail())
+	}
+	for _, url := range h.internal {
+		metrics, ok := get(url)
+		if !ok {
+			t.Errorf("no metrics at %s", url)
+		}
+		for _, c := range canaries {
+			if strings.Contains(metrics, c) {
+				t.Errorf("the metrics hold %q", c)
+			}
 		}
 	}
 	searchTopics(t, h)
@@ -354,7 +419,7 @@ func TestKillsLoseNothingAndDoubleNothing(t *testing.T) {
 					events[i] = map[string]any{"id": uuid.NewString(), "site": "shop", "type": "operation", "operation": map[string]string{"name": "export"}}
 				}
 				// A client that heard nothing sends the same events again.
-				for {
+				for t.Context().Err() == nil {
 					if status, err := h.post("/v1/events", events); err == nil && status == http.StatusAccepted {
 						break
 					}
@@ -377,10 +442,7 @@ func TestKillsLoseNothingAndDoubleNothing(t *testing.T) {
 	const want = batches * size
 	h.stop() // drains the collector; what Kafka holds is loaded by the next start
 	h.start()
-	testkit.Eventually(t, time.Minute, func() bool {
-		return h.drained()
-	})
-	time.Sleep(time.Second)
+	h.awaitLoaded()
 	h.stop()
 	db := h.database()
 	rows, ids := count(t, db, "SELECT count() FROM events"), count(t, db, "SELECT uniqExact(event_id) FROM events")
