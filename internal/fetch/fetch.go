@@ -20,6 +20,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/sekisho/sekisho/internal/embedded/claim"
 )
 
 // NPM is a pinned npm package.
@@ -66,9 +68,12 @@ func CacheDir() string {
 	return filepath.Join(dir, "sekisho")
 }
 
+// patience is how long one process waits while another fetches the same package.
+const patience = time.Hour
+
 // File returns the path of one member of a pinned package, fetching the package when the cache has it not. What is in
-// the cache was verified before it got its name. Several processes may call it at once: the last to finish wins, with
-// the same bytes.
+// the cache was verified before it got its name. Of several processes that ask at once one fetches, and the others wait
+// for it; when it is killed, the next goes on where it stopped.
 func File(ctx context.Context, cache string, pkg NPM, member string, progress io.Writer) (string, error) {
 	dir := filepath.Join(cache, "npm", strings.ReplaceAll(strings.TrimPrefix(pkg.Name, "@"), "/", "-")+"-"+pkg.Version)
 	target := filepath.Join(dir, path.Base(member))
@@ -76,6 +81,19 @@ func File(ctx context.Context, cache string, pkg NPM, member string, progress io
 		return target, nil
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("fetch %s: %w", pkg.Name, err)
+	}
+	lock, err := claim.File(ctx, filepath.Join(dir, "fetch.lock"), patience, func() {
+		fmt.Fprintf(progress, "another process fetches %s %s, waiting for it\n", pkg.Name, pkg.Version)
+	})
+	if err != nil {
+		return "", fmt.Errorf("fetch %s: lock cache: %w", pkg.Name, err)
+	}
+	defer func() { _ = lock.Close() }() // the end of the process would do it too
+	if _, err := os.Stat(target); err == nil {
+		return target, nil
+	}
+	if err := sweep(dir); err != nil {
 		return "", fmt.Errorf("fetch %s: %w", pkg.Name, err)
 	}
 	url, err := tarball(ctx, pkg)
@@ -97,6 +115,18 @@ func File(ctx context.Context, cache string, pkg NPM, member string, progress io
 		return "", fmt.Errorf("unpack %s: %w", pkg.Name, err)
 	}
 	return target, nil
+}
+
+// unpacking begins the names of files that are not whole yet.
+const unpacking = ".new-"
+
+// sweep removes what a process that was killed while it unpacked has left.
+func sweep(dir string) error {
+	left, err := filepath.Glob(filepath.Join(dir, unpacking+"*"))
+	for _, name := range left {
+		err = errors.Join(err, os.Remove(name))
+	}
+	return err
 }
 
 // tarball asks npm where the package is.
@@ -247,7 +277,7 @@ func extract(archive, member, target string) error {
 		if header.Name != member {
 			continue
 		}
-		tmp, err := os.CreateTemp(filepath.Dir(target), ".new-*")
+		tmp, err := os.CreateTemp(filepath.Dir(target), unpacking+"*")
 		if err != nil {
 			return err
 		}
