@@ -42,7 +42,7 @@ func (h history) note(more consent.Subject) history {
 		one := core.PurposeSet(0).With(purpose)
 		h = h.insert(entry{max(state.Denied, 0), one, true})
 		for _, t := range state.Grants {
-			if t > state.Denied && t > 0 {
+			if t > 0 {
 				h = h.insert(entry{t, one, false})
 			}
 		}
@@ -154,7 +154,7 @@ func (r *reading) next() (entry, bool) {
 	step, n := binary.Uvarint(r.rest)
 	set, m := binary.Uvarint(r.rest[n:])
 	r.rest = r.rest[n+m:]
-	r.time += int64(step >> 1)                                    //nolint:gosec // G115: the highest bit is 0
+	r.time += int64(step >> 1)
 	return entry{r.time, core.PurposeSet(set), step&1 != 0}, true //nolint:gosec // G115: write's own width
 }
 
@@ -173,7 +173,8 @@ func (r record) history(h history) history {
 // size is the length of a record.
 func (r record) size() int {
 	way := r.read()
-	for _, ok := way.next(); ok; _, ok = way.next() {
+	for more := true; more; {
+		_, more = way.next()
 	}
 	return len(r) - len(way.rest)
 }

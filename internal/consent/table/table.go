@@ -1,6 +1,6 @@
-// Package table holds the consent states of millions of subjects in little memory: about 40 bytes for a subject with
-// an act or two, where a Go map of consent.Subject takes most of a kilobyte. Nothing in it is a pointer to the garbage
-// collector, so ten million subjects cost its cycles nothing.
+// Package table holds the consent states of millions of subjects in little memory: about 30 bytes for a subject with
+// an act or two, where a Go map of consent.Subject takes half a kilobyte and more. Its memory holds no pointers, so ten
+// million subjects cost the garbage collector's cycles nothing.
 //
 // table.go is the look-up and its locks, shard.go the memory, record.go how one subject's state is written. Joining
 // is consent's own rule: a table and a map of consent.Subject that were told the same know the same.
@@ -12,11 +12,11 @@ import (
 	"github.com/sekisho/sekisho/internal/consent"
 )
 
-// shards bounds what one write holds up: the other shards' readers, nobody, and a growth copies a shard at a time.
+// shards bounds what a write holds up, and what is held twice while a shard grows.
 const shards = 256
 
-// Table is the consent states by subject id. Several goroutines may use it. An id is a keyed hash and never 0: 0 names nobody,
-// and nothing is kept of it.
+// Table is the consent states by subject id. Several goroutines may use it. An id is a keyed hash and never 0: 0 names
+// nobody, and nothing is kept of it.
 type Table struct {
 	shards [shards]shard
 }

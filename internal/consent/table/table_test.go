@@ -146,7 +146,8 @@ func agree(t *rapid.T, word consent.Word, subjects []consent.Subject, at int64) 
 	}
 }
 
-// sound checks that every byte of every arena belongs to one record or is counted as abandoned.
+// sound checks that every byte of every arena belongs to one record or is counted as abandoned, and that no record says
+// more than its state does.
 func sound(t interface{ Fatalf(string, ...any) }, table *Table) {
 	for i := range table.shards {
 		s := &table.shards[i]
@@ -154,7 +155,11 @@ func sound(t interface{ Fatalf(string, ...any) }, table *Table) {
 		for _, slot := range s.slots {
 			if slot.hash() != 0 {
 				held++
-				living += record(s.arena[slot.at:]).size()
+				r := record(s.arena[slot.at:])
+				living += r.size()
+				if h := r.history(nil); !slices.Equal(h, history(nil).note(h.subject()).settle()) {
+					t.Fatalf("shard %d: a record of %v", i, h)
+				}
 			}
 		}
 		if held != s.held || living+s.dead != len(s.arena) {
