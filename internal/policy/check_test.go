@@ -68,7 +68,7 @@ func TestARuleThatIsBrokenIsNamedWithItsPlace(t *testing.T) {
 			purpose("customer_support", func(p *purposeDocument) { p.Mappings.TCF = []string{"12"} }), "/purposes/1/mappings/tcf/0", "",
 		},
 		"a My Number that is accepted": {
-			category("individual_number", func(c *categoryDocument) { c.Ingest = "accept" }), "/categories/24/ingest", "ingest must be deny",
+			category("individual_number", func(c *categoryDocument) { c.Ingest = "accept" }), "/categories/24/ingest", "no purpose may use it, so ingest must be deny",
 		},
 		"a category that is accepted for no purpose": {
 			func(d *document) {
@@ -170,6 +170,19 @@ func TestEveryFaultIsToldAtOnceWithFileAndLine(t *testing.T) {
 	}
 	if _, err := Load(fstest.MapFS{}); err == nil {
 		t.Error("a directory without packs loads")
+	}
+}
+
+func TestAPackIsOneDocumentOfBoundedLength(t *testing.T) {
+	good := encoded(t, furnished(t))
+	for want, data := range map[string][]byte{
+		"more follows the first": append(slices.Clone(good), "\n---\nid: other\n"...),
+		"longer than":            append(slices.Clone(good), strings.Repeat(" ", maxPack)...),
+		"not YAML":               nil,
+	} {
+		if _, err := Parse(data); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v does not say %q", err, want)
+		}
 	}
 }
 

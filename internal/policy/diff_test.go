@@ -137,6 +137,17 @@ func TestChangesThatComeTogether(t *testing.T) {
 		t.Errorf("taking a category up: %v", got)
 	}
 
+	// What was stored by consent is not opened by giving consent up.
+	lax := purpose("behavioral_personalization", func(p *purposeDocument) {
+		p.Categories = append(p.Categories, "device_id")
+		for j := range p.Basis {
+			p.Basis[j] = "opt_out"
+		}
+	})
+	if got := kinds(Compare(whole, parsed(t, furnished(t, lax)))); !slices.Equal(got, []Kind{BasisOptOut, BasisOptOut, BasisOptOut, ConsentStretched}) {
+		t.Errorf("a category more and consent given up: %v", got)
+	}
+
 	// A recipient by consent may get a purpose in the version that asks for it anew.
 	wide := func(d *document) {
 		d.Recipients[2].Purposes = append(d.Recipients[2].Purposes, "development_marketing")

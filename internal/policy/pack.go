@@ -21,6 +21,7 @@ type Text = map[string]string
 type Pack struct {
 	ID            string
 	Version       string // "<id>/<date>", as stored on rows and named by consent acts
+	Hash          string // "sha256:" and the hash of the pack's text, byte by byte
 	EffectiveFrom time.Time
 	Location      *time.Location // in which its dates begin and end
 	Change        Class          // as declared; Initial for the first version

@@ -99,6 +99,7 @@ func TestAFaultyPackDoesNotLoad(t *testing.T) {
 	}
 }
 
+// Packs are long, so minimising them takes a worker's whole time: run it with -fuzzminimizetime 20x.
 func FuzzParse(f *testing.F) {
 	good, err := schemas.Policy.ReadFile("policy/default/2022-09-15.yaml")
 	if err != nil {

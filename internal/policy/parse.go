@@ -2,6 +2,7 @@ package policy
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -144,6 +145,7 @@ func parse(data []byte) (*Pack, []*Fault) {
 		return nil, r.faults
 	}
 	r.pack.root = &root
+	r.pack.Hash = fmt.Sprintf("sha256:%x", sha256.Sum256(data))
 	return r.pack, nil
 }
 

@@ -44,6 +44,13 @@ func TestWhoMayBeSentSomething(t *testing.T) {
 			}
 		})
 	}
+	unsigned := parsed(t, furnished(t, func(d *document) { d.Processors[0].Contract.Date = "2023-02-01" }))
+	if _, ok := unsigned.Egress("mail.example", day("2023-01-31 23:59:59")); ok {
+		t.Error("a processor is sent something before its contract")
+	}
+	if _, ok := unsigned.Egress("mail.example", day("2023-02-01 00:00:00")); !ok {
+		t.Error("a processor is sent nothing from its contract on")
+	}
 	mail, _ := p.Egress("mail.example", day("2025-01-01 00:00:00"))
 	if want := core.SetOf(core.ContactName, core.ContactDetails, core.OperationLog); mail.Categories != want || !mail.Processor || mail.Ground != Entrustment {
 		t.Errorf("the processor may be sent %+v", mail)
