@@ -99,6 +99,7 @@ type Collector struct {
 	metrics metrics
 	engine  *gin.Engine
 	tracker sync.Map // site id -> *trackerScript
+	notices sync.Map // noticeKey -> *writtenNotice
 }
 
 // New opens the spool and builds the routes. The caller MUST run Run, or the spool is never drained, and Close last.
@@ -140,10 +141,11 @@ func (c *Collector) routes() {
 	open.POST("/v1/consent", c.postConsent)
 	open.GET("/v1/consent", c.getConsent)
 	open.GET("/v1/pixel.gif", c.getPixel)
+	open.GET("/v1/notice", c.getNotice)
 	e.OPTIONS("/v1/events", c.preflight)
 	e.OPTIONS("/v1/consent", c.preflight)
 	e.GET("/s.js", c.limit, c.getTracker)
-	for _, module := range []string{"page", "consent", "search", "purchase", "ad", "links"} {
+	for _, module := range []string{"page", "consent", "search", "purchase", "ad", "links", "bridge"} {
 		name := "s." + module + ".js"
 		e.GET("/"+name, func(g *gin.Context) { c.getModule(g, name) })
 	}
