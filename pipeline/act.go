@@ -4,25 +4,15 @@ import (
 	"errors"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/sekisho/sekisho/internal/consent"
 	"github.com/sekisho/sekisho/internal/core"
+	"github.com/sekisho/sekisho/internal/evidence"
 	"github.com/sekisho/sekisho/internal/policy"
 	"github.com/sekisho/sekisho/internal/pseudonym/open"
 	"github.com/sekisho/sekisho/schemas/sekishov1"
 )
-
-// actRow is one purpose of one consent act, as the consent ledger stores it. Its subjects are ids under the consent key,
-// which lasts: no rotation loses an objection.
-type actRow struct {
-	site, purpose, state                string
-	id                                  [16]byte
-	visitorID, accountID, deviceKey     uint64
-	policy, textHash, language, surface string
-	gpc                                 bool
-	time, receivedAt                    time.Time
-	shard                               uint16
-	offset                              int64
-}
 
 // mask makes earlier rows of a subject invisible for a purpose. Its subject is a pseudonym as rows carry it.
 type mask struct {
@@ -32,57 +22,92 @@ type mask struct {
 	deniedAt time.Time
 }
 
-// act takes a consent act: into the state that decides from the next record on, and into the rows of the ledger.
-// The changed subjects are returned by the ids under which their consent is kept. An error is of this house: the batch
-// MUST NOT be loaded.
-func (s *shard) act(o open.Opened, offset int64) (rows []actRow, masks []mask, changed map[uint64]consent.Subject, reason core.Reason, err error) {
+// effects is what a consent act comes to.
+type effects struct {
+	acts    []evidence.Act             // a row of the ledger for each purpose
+	masks   []mask                     // what it hides of what is stored
+	changed map[uint64]consent.Subject // the new whole states, by the ids under which consent is kept
+}
+
+// act takes a consent act: into the state that decides from the next record on, and into the rows of the ledger. An
+// error is of this house: the batch MUST NOT be loaded.
+func (s *shard) act(o open.Opened, offset int64) (*effects, core.Reason, error) {
 	a := o.ConsentAct()
 	where, ok := s.p.deps.Sites.Get(o.Site())
 	if !ok {
-		return nil, nil, nil, core.ReasonUnknownSite, nil
+		return nil, core.ReasonUnknownSite, nil
 	}
 	pack, ok := s.p.deps.Policies.Version(a.PolicyVersion)
 	if !ok {
-		return nil, nil, nil, core.ReasonNoPolicy, nil
+		return nil, core.ReasonNoPolicy, nil
 	}
 	received := o.ReceivedAt().UnixMicro()
 	at := consent.Clamp(a.TimeUs, received)
 	cookie, device, account := s.p.subjects(where.ID, a.Subject)
 
-	said := consent.Subject{}
-	note := func(ids []string, state string, apply func(consent.State) consent.State) bool {
+	x := &effects{changed: map[uint64]consent.Subject{}}
+	said, hides := consent.Subject{}, consent.Subject{}
+	note := func(ids []string, state string, apply func(consent.State) consent.State, hide bool) bool {
 		for _, id := range ids {
 			purpose, ok := pack.Purpose(id)
 			if !ok {
 				return false
 			}
 			said[purpose.Bit] = said[purpose.Bit].Merge(apply(consent.State{}))
-			rows = append(rows, actRow{
-				site: where.ID, purpose: id, state: state, id: o.ID(),
-				visitorID: cookie, accountID: account, deviceKey: device,
-				policy: pack.Version, textHash: a.TextHash, language: s.p.deps.Scrubber.Text(a.Language), surface: a.Surface, gpc: a.Gpc,
-				time: time.UnixMicro(at).UTC(), receivedAt: o.ReceivedAt().UTC(),
-				shard: uint16(s.partition), offset: offset, //nolint:gosec // G115: topics have far fewer partitions
+			if hide {
+				hides[purpose.Bit] = said[purpose.Bit]
+			}
+			x.acts = append(x.acts, evidence.Act{
+				Site: where.ID, ID: o.ID(), Schema: evidence.SchemaVersion, Purpose: id, State: state,
+				VisitorID: cookie, AccountID: account, DeviceKey: device,
+				Policy: pack.Version, PolicyHash: pack.Hash, Jurisdiction: where.Jurisdiction, Basis: purpose.Basis[where.Jurisdiction].String(),
+				TextHash: a.TextHash, Language: s.p.deps.Scrubber.Text(a.Language), Surface: a.Surface,
+				Source: a.Source, Method: a.Method, Actor: a.Actor, TCString: a.TcString, GPC: a.Gpc,
+				Time: time.UnixMicro(at).UTC(), ReceivedAt: o.ReceivedAt().UTC(), Salt: s.p.deps.Keys.Salt(uuid.UUID(o.ID()).String(), id),
+				Shard: uint16(s.partition), Offset: offset, //nolint:gosec // G115: topics have far fewer partitions
 			})
 		}
 		return true
 	}
 	grant := func(state consent.State) consent.State { return state.Grant(at) }
 	deny := func(state consent.State) consent.State { return state.Deny(at) }
-	if !note(a.Granted, "granted", grant) || !note(a.Refused, "refused", deny) || !note(a.Withdrawn, "withdrawn", deny) {
-		return nil, nil, nil, core.ReasonUndecidable, nil
+	if !note(a.Granted, "granted", grant, false) || !note(a.Renewed, "renewed", grant, false) ||
+		!note(a.Refused, "refused", deny, true) || !note(a.Withdrawn, "withdrawn", deny, true) ||
+		// What expires was permitted until then: it stops, and hides nothing.
+		!note(a.Expired, "expired", deny, false) {
+		return nil, core.ReasonUndecidable, nil
 	}
-
-	if masks, err = s.masks(where.ID, a.Subject, said); err != nil {
-		return nil, nil, nil, core.NoReason, err
+	if a.Link && !note(s.objected(pack, said, at, cookie, device, account), "refused", deny, true) {
+		return nil, core.ReasonUndecidable, nil
 	}
-	changed = map[uint64]consent.Subject{}
+	var err error
+	if x.masks, err = s.masks(where.ID, a.Subject, hides); err != nil {
+		return nil, core.NoReason, err
+	}
 	for _, subject := range []uint64{cookie, device, account} {
 		if subject != 0 {
-			changed[subject] = s.p.states.merge(subject, said)
+			x.changed[subject] = s.p.states.merge(subject, said)
 		}
 	}
-	return rows, masks, changed, core.NoReason, nil
+	return x, core.NoReason, nil
+}
+
+// objected are the purposes that some identity of a person denies, but for those the act itself speaks of. When
+// identities are linked the strictest state wins until it is affirmed again: the denial binds all of them, and a grant
+// is never carried over, because a device may be shared. No link is kept, so nothing is left to unlink.
+func (s *shard) objected(pack *policy.Pack, said consent.Subject, at int64, subjects ...uint64) []string {
+	known := s.p.states.of(subjects...)
+	var ids []string
+	for i := range pack.Purposes {
+		purpose := &pack.Purposes[i]
+		if _, spoken := said[purpose.Bit]; spoken {
+			continue
+		}
+		if _, objected := consent.Standing(known, purpose.Bit, at); objected {
+			ids = append(ids, purpose.ID)
+		}
+	}
+	return ids
 }
 
 // masks hide the rows that a subject's denials reach, under the key of every epoch that rows may still carry

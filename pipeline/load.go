@@ -5,13 +5,14 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/sekisho/sekisho/internal/clickhouse"
 	"github.com/sekisho/sekisho/internal/consent"
 	"github.com/sekisho/sekisho/internal/core"
+	"github.com/sekisho/sekisho/internal/evidence"
 	"github.com/sekisho/sekisho/internal/kafka"
+	"github.com/sekisho/sekisho/internal/ledger"
 	"github.com/sekisho/sekisho/internal/pseudonym/open"
 	"github.com/sekisho/sekisho/schemas/sekishov1"
 )
@@ -21,7 +22,7 @@ type block struct {
 	events   []column
 	rows     int
 	received []time.Time
-	acts     []actRow
+	acts     []evidence.Act
 	masks    []mask
 	subjects map[uint64]consent.Subject
 	drops    map[dropKey]uint64
@@ -110,8 +111,9 @@ func (s *shard) load(ctx context.Context, b *block, r span) error {
 		{"store counts", func(ctx context.Context, token string) error {
 			return s.insert(ctx, "event_drops", token, len(b.drops), dropColumns(b.drops))
 		}},
+		{"publish ledger entries", func(ctx context.Context, _ string) error { return s.prove(ctx, b) }},
 		{"store consent acts", func(ctx context.Context, token string) error {
-			return s.insert(ctx, "consent_acts", token, len(b.acts), actColumns(b.acts))
+			return s.insert(ctx, "consent_acts", token, len(b.acts), evidence.Columns(b.acts))
 		}},
 		{"store events", func(ctx context.Context, token string) error {
 			columns := make([]clickhouse.Column, len(b.events))
@@ -151,6 +153,15 @@ func (s *shard) publish(ctx context.Context, b *block) error {
 	return s.p.deps.Consent.Produce(ctx, messages)
 }
 
+// prove puts the acts into the proof ledger.
+func (s *shard) prove(ctx context.Context, b *block) error {
+	records := make([]ledger.Record, len(b.acts))
+	for i := range b.acts {
+		records[i] = b.acts[i].Record()
+	}
+	return evidence.Publish(ctx, s.p.deps.Ledger, records)
+}
+
 func (s *shard) bury(ctx context.Context, b *block) error {
 	if len(b.letters) == 0 {
 		return nil
@@ -165,27 +176,6 @@ func slice[R, T any](name string, rows []R, get func(R) T) clickhouse.Column {
 		values[i] = get(rows[i])
 	}
 	return clickhouse.Column{Name: name, Values: values}
-}
-
-func actColumns(rows []actRow) []clickhouse.Column {
-	return []clickhouse.Column{
-		slice("site", rows, func(r actRow) string { return r.site }),
-		slice("act_id", rows, func(r actRow) uuid.UUID { return r.id }),
-		slice("purpose", rows, func(r actRow) string { return r.purpose }),
-		slice("state", rows, func(r actRow) string { return r.state }),
-		slice("visitor_id", rows, func(r actRow) uint64 { return r.visitorID }),
-		slice("account_id", rows, func(r actRow) uint64 { return r.accountID }),
-		slice("device_key", rows, func(r actRow) uint64 { return r.deviceKey }),
-		slice("policy", rows, func(r actRow) string { return r.policy }),
-		slice("text_hash", rows, func(r actRow) string { return r.textHash }),
-		slice("language", rows, func(r actRow) string { return r.language }),
-		slice("surface", rows, func(r actRow) string { return r.surface }),
-		slice("gpc", rows, func(r actRow) bool { return r.gpc }),
-		slice("time", rows, func(r actRow) time.Time { return r.time }),
-		slice("received_at", rows, func(r actRow) time.Time { return r.receivedAt }),
-		slice("shard", rows, func(r actRow) uint16 { return r.shard }),
-		slice("offset", rows, func(r actRow) int64 { return r.offset }),
-	}
 }
 
 func maskColumns(rows []mask) []clickhouse.Column {

@@ -63,6 +63,7 @@ type Deps struct {
 	Cluster     *kafka.Cluster
 	Consent     Producer // to ConsentTopic
 	DeadLetters Producer // to DeadLetterTopic
+	Ledger      Producer // to the topic of the proof ledger
 	Store       Store
 	Opener      Opener
 	Keys        *open.Keys

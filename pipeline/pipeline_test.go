@@ -78,6 +78,7 @@ func newHouse(t testing.TB, brokers string) *house {
 		{Name: h.cfg.EventsTopic, Partitions: partitions, ReplicationFactor: 1, Config: map[string]string{"cleanup.policy": "delete", "retention.ms": "604800000"}},
 		{Name: h.cfg.ConsentTopic, Partitions: 1, ReplicationFactor: 1, Config: map[string]string{"cleanup.policy": "compact"}},
 		{Name: h.cfg.DeadLetterTopic, Partitions: 1, ReplicationFactor: 1, Config: map[string]string{"cleanup.policy": "delete", "retention.ms": "604800000"}},
+		{Name: name + ".ledger", Partitions: 1, ReplicationFactor: 1, Config: map[string]string{"cleanup.policy": "delete", "retention.ms": "-1"}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -115,7 +116,7 @@ func newHouse(t testing.TB, brokers string) *house {
 		t.Fatal(err)
 	}
 	h.deps = Deps{
-		Cluster: h.cluster, Consent: produce(h.cfg.ConsentTopic), DeadLetters: produce(h.cfg.DeadLetterTopic), Store: h.db,
+		Cluster: h.cluster, Consent: produce(h.cfg.ConsentTopic), DeadLetters: produce(h.cfg.DeadLetterTopic), Ledger: produce(name + ".ledger"), Store: h.db,
 		Opener: open.NewOpener(store), Keys: keys, Sites: sites, Policies: policies, Enricher: plain{},
 		Scrubber: NewScrubber(pii.New()), Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})), Now: time.Now,
 	}

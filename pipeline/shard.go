@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strconv"
 	"strings"
 	"time"
@@ -216,7 +217,7 @@ func (s *shard) process(records []kafka.Record) (*block, error) {
 			continue
 		}
 		if opened.ConsentAct() != nil {
-			rows, masks, changed, reason, err := s.act(opened, record.Offset)
+			x, reason, err := s.act(opened, record.Offset)
 			if err != nil {
 				return nil, err
 			}
@@ -224,10 +225,8 @@ func (s *shard) process(records []kafka.Record) (*block, error) {
 				b.deadLetter(record, opened.Site(), reason)
 				continue
 			}
-			b.acts, b.masks = append(b.acts, rows...), append(b.masks, masks...)
-			for subject, state := range changed {
-				b.subjects[subject] = state
-			}
+			b.acts, b.masks = append(b.acts, x.acts...), append(b.masks, x.masks...)
+			maps.Copy(b.subjects, x.changed)
 			continue
 		}
 		decidedAs := decisionDrop{opened.Site(), opened.Event().TimeUs, core.EventType(opened.Event().Type)} //nolint:gosec // G115: small enum

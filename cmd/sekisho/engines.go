@@ -101,6 +101,11 @@ func (e *engines) startKafka(ctx context.Context, cfg *config.Config, embed bool
 			Name: cfg.Topic("dead-letters"), Partitions: 1, ReplicationFactor: cfg.Kafka.Replication,
 			Config: map[string]string{"cleanup.policy": "delete", "retention.ms": keep},
 		},
+		{
+			// The ledger is a function of this topic, so it stays: an entry holds nothing of a person.
+			Name: cfg.Topic("ledger"), Partitions: 1, ReplicationFactor: cfg.Kafka.Replication,
+			Config: map[string]string{"cleanup.policy": "delete", "retention.ms": "-1"},
+		},
 	})
 	if err != nil {
 		return fmt.Errorf("start: %w", err)

@@ -32,6 +32,7 @@ type cli struct {
 	Query    queryCommand     `cmd:"" help:"Run the query service: reads for one permitted purpose each."`
 	Demo     demoCommand      `cmd:"" help:"Play visitors of the sample site to a running collector that trusts this machine as a proxy."`
 	Key      keyCommand       `cmd:"" help:"Make, list and revoke API keys of the query service."`
+	Ledger   ledgerCommand    `cmd:"" help:"Verify the proof ledger, receipts and stored records; print its checkpoint."`
 	Migrate  migrateCommand   `cmd:"" help:"Bring the ClickHouse schema up to date and set retention from the policy."`
 	Policy   policyCommand    `cmd:"" help:"Check, compare, publish and show policy packs."`
 	Doctor   doctorCommand    `cmd:"" help:"Check what this machine and this configuration need."`

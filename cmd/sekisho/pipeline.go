@@ -65,17 +65,21 @@ func runPipeline(ctx context.Context, cfg *config.Config, e *engines, policies *
 	if err != nil {
 		return errors.Join(err, states.Close(ctx))
 	}
+	entries, err := kafka.NewProducer(e.cluster, kafka.ProducerConfig{Topic: cfg.Topic("ledger")})
+	if err != nil {
+		return errors.Join(err, states.Close(ctx), letters.Close(ctx))
+	}
 	defer func() {
 		ending, cancel := context.WithTimeout(context.Background(), grace)
 		defer cancel()
-		_, _ = states.Close(ending), letters.Close(ending)
+		_, _, _ = states.Close(ending), letters.Close(ending), entries.Close(ending)
 	}()
 	metrics := prometheus.NewRegistry()
 	p, err := pipeline.New(pipeline.Config{
 		EventsTopic: cfg.Topic("events"), ConsentTopic: cfg.Topic("consent"), DeadLetterTopic: cfg.Topic("dead-letters"),
 		Group: cfg.Kafka.Prefix + ".pipeline", FlushInterval: cfg.Pipeline.FlushInterval,
 	}, pipeline.Deps{
-		Cluster: e.cluster, Consent: states, DeadLetters: letters, Store: e.db, Opener: rotation.Opener, Keys: rotation.Keys,
+		Cluster: e.cluster, Consent: states, DeadLetters: letters, Ledger: entries, Store: e.db, Opener: rotation.Opener, Keys: rotation.Keys,
 		Sites: sites, Policies: policies, Enricher: enrich, Scrubber: pipeline.NewScrubber(pii.New()), Metrics: metrics,
 		Logger: logger, Now: time.Now,
 	})
@@ -86,6 +90,15 @@ func runPipeline(ctx context.Context, cfg *config.Config, e *engines, policies *
 	mux.Handle("/", p.Handler())
 	mux.Handle("GET /metrics", metricsHandler(metrics))
 	work, wctx := errgroup.WithContext(ctx)
+	if cfg.Pipeline.Ledger {
+		book, err := openBook(ctx, cfg, e, logger)
+		if err != nil {
+			return err
+		}
+		mux.Handle("/internal/v1/ledger/", book.Handler())
+		work.Go(func() error { return book.Run(wctx) })
+		work.Go(func() error { return keepNotes(wctx, cfg, e, entries, policies, rotation.Keys, logger) })
+	}
 	work.Go(func() error { return p.Run(wctx) })
 	work.Go(func() error { return rotation.Run(wctx) })
 	work.Go(func() error { return serve(wctx, "pipeline", cfg.Pipeline.Addr, mux, logger) })

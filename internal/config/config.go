@@ -73,6 +73,8 @@ type Collector struct {
 type Pipeline struct {
 	Addr          string        `help:"Internal address (state look-ups, metrics)." default:"127.0.0.1:8081" env:"ADDR"`
 	FlushInterval time.Duration `help:"How long a batch waits for more." default:"300ms" env:"FLUSH_INTERVAL"`
+	Ledger        bool          `help:"Keep the proof ledger in this process. Exactly one pipeline of a deployment does." default:"true" negatable:"" env:"LEDGER"`
+	LedgerName    string        `help:"Origin of the proof ledger: a name of yours that no other ledger has, as a host name." default:"sekisho.local/ledger" env:"LEDGER_NAME"`
 }
 
 // Query is the reading side.

@@ -1060,6 +1060,14 @@ type ConsentAct struct {
 	Surface       string                 `protobuf:"bytes,8,opt,name=surface,proto3" json:"surface,omitempty"`
 	TimeUs        int64                  `protobuf:"varint,9,opt,name=time_us,json=timeUs,proto3" json:"time_us,omitempty"`
 	Gpc           bool                   `protobuf:"varint,10,opt,name=gpc,proto3" json:"gpc,omitempty"`
+	Renewed       []string               `protobuf:"bytes,11,rep,name=renewed,proto3" json:"renewed,omitempty"` // granted before, and affirmed again
+	Expired       []string               `protobuf:"bytes,12,rep,name=expired,proto3" json:"expired,omitempty"` // granted before, and over
+	Source        string                 `protobuf:"bytes,13,opt,name=source,proto3" json:"source,omitempty"`   // banner, api, tcf, consent_mode, import
+	Method        string                 `protobuf:"bytes,14,opt,name=method,proto3" json:"method,omitempty"`   // what was done to consent: click, signal, api_call, form, document
+	Actor         string                 `protobuf:"bytes,15,opt,name=actor,proto3" json:"actor,omitempty"`     // subject, representative, operator
+	TcString      string                 `protobuf:"bytes,16,opt,name=tc_string,json=tcString,proto3" json:"tc_string,omitempty"`
+	// The identities of the subject belong to one person from now on: what one of them denied binds all.
+	Link          bool `protobuf:"varint,17,opt,name=link,proto3" json:"link,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1164,6 +1172,55 @@ func (x *ConsentAct) GetGpc() bool {
 	return false
 }
 
+func (x *ConsentAct) GetRenewed() []string {
+	if x != nil {
+		return x.Renewed
+	}
+	return nil
+}
+
+func (x *ConsentAct) GetExpired() []string {
+	if x != nil {
+		return x.Expired
+	}
+	return nil
+}
+
+func (x *ConsentAct) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *ConsentAct) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+func (x *ConsentAct) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *ConsentAct) GetTcString() string {
+	if x != nil {
+		return x.TcString
+	}
+	return ""
+}
+
+func (x *ConsentAct) GetLink() bool {
+	if x != nil {
+		return x.Link
+	}
+	return false
+}
+
 var File_sekisho_v1_event_proto protoreflect.FileDescriptor
 
 const file_sekisho_v1_event_proto_rawDesc = "" +
@@ -1260,7 +1317,7 @@ const file_sekisho_v1_event_proto_rawDesc = "" +
 	"properties\x1a=\n" +
 	"\x0fPropertiesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb3\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xde\x03\n" +
 	"\n" +
 	"ConsentAct\x12.\n" +
 	"\asubject\x18\x01 \x01(\v2\x14.sekisho.v1.IdentityR\asubject\x12\x18\n" +
@@ -1273,7 +1330,14 @@ const file_sekisho_v1_event_proto_rawDesc = "" +
 	"\asurface\x18\b \x01(\tR\asurface\x12\x17\n" +
 	"\atime_us\x18\t \x01(\x03R\x06timeUs\x12\x10\n" +
 	"\x03gpc\x18\n" +
-	" \x01(\bR\x03gpc*\xf1\x01\n" +
+	" \x01(\bR\x03gpc\x12\x18\n" +
+	"\arenewed\x18\v \x03(\tR\arenewed\x12\x18\n" +
+	"\aexpired\x18\f \x03(\tR\aexpired\x12\x16\n" +
+	"\x06source\x18\r \x01(\tR\x06source\x12\x16\n" +
+	"\x06method\x18\x0e \x01(\tR\x06method\x12\x14\n" +
+	"\x05actor\x18\x0f \x01(\tR\x05actor\x12\x1b\n" +
+	"\ttc_string\x18\x10 \x01(\tR\btcString\x12\x12\n" +
+	"\x04link\x18\x11 \x01(\bR\x04link*\xf1\x01\n" +
 	"\tEventType\x12\x1a\n" +
 	"\x16EVENT_TYPE_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14EVENT_TYPE_PAGE_VIEW\x10\x01\x12\x19\n" +
