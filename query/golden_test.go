@@ -33,6 +33,7 @@ type event struct {
 	at, received                      time.Time
 	kind                              string
 	purposes                          uint32
+	policy                            string // default/2022-09-15 when empty
 	linkage                           string
 	session, visitor, account, device uint64
 	signedIn                          uint64 // follows from the other events of the visitor
@@ -110,6 +111,8 @@ func makeFacts() *facts {
 				base.linkage, base.account, base.device = "account", 5000+v/20, 7000+v
 			case v == 44: // the pseudonym has expired
 				base.visitor = 0
+			case v == 46: // from a time when the site was under another policy
+				base.policy = "foreign/2020-01-01"
 			case v == 45: // no key of the day was left
 				base.linkage, base.visitor, base.session, base.purposes = "none", 0, 0, 1<<bitSupport|1<<bitDevelopment
 			}
@@ -216,6 +219,7 @@ func (f *facts) store(t *testing.T, db *clickhouse.DB, site string) {
 		column("event_id", e, func(e event) uint64 { return e.id }),
 		column("type", e, func(e event) string { return e.kind }),
 		column("purposes", e, func(e event) uint32 { return e.purposes }),
+		column("policy", e, func(e event) string { return cmp.Or(e.policy, "default/2022-09-15") }),
 		column("linkage", e, func(e event) string { return e.linkage }),
 		column("session_id", e, func(e event) uint64 { return e.session }),
 		column("visitor_id", e, func(e event) uint64 { return e.visitor }),
@@ -284,7 +288,7 @@ func (f *facts) visible(bit uint8, from, to time.Time) (seen []event, leftOut ma
 	}
 	for _, e := range f.events {
 		e.signedIn = accounts[e.visitor]
-		if e.at.Before(from) || !e.at.Before(to) {
+		if e.at.Before(from) || !e.at.Before(to) || e.policy != "" {
 			continue
 		}
 		withdrawn := slices.ContainsFunc(f.masks, func(m mask) bool {

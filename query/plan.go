@@ -72,7 +72,7 @@ func (p *planner) refused(allowed core.CategorySet, columns []string) *core.Erro
 func (p *planner) plan(r *request, k, limit int) (*plan, *core.Error) {
 	allowed := r.purpose.Categories
 	planned := &plan{params: map[string]string{
-		"site": r.site.ID, "bit": strconv.Itoa(int(r.purpose.Bit)),
+		"site": r.site.ID, "bit": strconv.Itoa(int(r.purpose.Bit)), "policy": r.pack.ID + "/",
 		"from": strconv.FormatInt(r.from.UnixMilli(), 10), "to": strconv.FormatInt(r.to.UnixMilli(), 10),
 		"k": strconv.Itoa(k), "limit": strconv.Itoa(limit),
 		"interval": r.interval, "time_zone": r.site.Location.String(),

@@ -1,6 +1,7 @@
 -- The gate: which rows of the site and the period the purpose may see, and why it may not see the others.
 -- A withdrawal masks what is at or before it, for every identity of the row. A row whose pseudonym has expired can no
 -- longer be held against the withdrawals, so it is not shown.
+-- Bits belong to a policy: rows from a time when the site was under another policy mean other purposes.
 -- A visitor who is signed in at some time of the period counts as that account throughout, on every device: one person
 -- is not two subjects. A device that several accounts share counts as one.
 denied AS
@@ -39,6 +40,7 @@ gate AS
     LEFT JOIN denied AS a ON a.subject = e.account_id
     LEFT JOIN denied AS d ON d.subject = e.device_key
     WHERE e.site = {site:String}
+        AND startsWith(e.policy, {policy:String})
         AND e.time >= fromUnixTimestamp64Milli({from:Int64}, 'UTC')
         AND e.time < fromUnixTimestamp64Milli({to:Int64}, 'UTC')
 )
