@@ -5,10 +5,11 @@
 #   deploy/setup.sh java mvn node npm chromium
 set -euo pipefail
 
-declare -A package=([java]=openjdk-17-jre-headless [mvn]=maven [node]=nodejs [npm]=npm [chromium]=chromium)
+declare -A package=([java]=openjdk-17-jre-headless [mvn]=maven [node]=nodejs [npm]=npm [chromium]="chromium fonts-noto-cjk")
 missing=()
 for program in "$@"; do
-  command -v "$program" >/dev/null || missing+=("${package[$program]}")
+  # shellcheck disable=SC2206 # several packages may be needed for one program
+  command -v "$program" >/dev/null || missing+=(${package[$program]})
 done
 [ ${#missing[@]} -eq 0 ] && exit 0
 

@@ -51,6 +51,8 @@ type house struct {
 	metrics   string   // of the pipeline
 	internal  []string // metrics of all services
 	kafka     string
+	query     string
+	sample    string
 	cmd       *exec.Cmd
 	exited    chan struct{} // closed when the process is gone; exit holds how
 	exit      error
@@ -72,6 +74,7 @@ func newHouse(t *testing.T) *house {
 	addrs := testkit.Addrs(t, 8)
 	collector, pipeline := addrs[0], addrs[1]
 	h.collector, h.metrics, h.kafka = "http://"+collector, "http://"+pipeline+"/metrics", addrs[2]
+	h.query, h.sample = "http://"+addrs[5], "http://"+addrs[7]
 	for _, addr := range []string{pipeline, addrs[4], addrs[6]} {
 		h.internal = append(h.internal, "http://"+addr+"/metrics")
 	}
