@@ -169,21 +169,12 @@ func (s *shard) bury(ctx context.Context, b *block) error {
 	return s.p.deps.DeadLetters.Produce(ctx, b.letters)
 }
 
-// slice makes a column of one value a row.
-func slice[R, T any](name string, rows []R, get func(R) T) clickhouse.Column {
-	values := make([]T, len(rows))
-	for i := range rows {
-		values[i] = get(rows[i])
-	}
-	return clickhouse.Column{Name: name, Values: values}
-}
-
 func maskColumns(rows []mask) []clickhouse.Column {
 	return []clickhouse.Column{
-		slice("site", rows, func(r mask) string { return r.site }),
-		slice("purpose", rows, func(r mask) uint8 { return r.purpose }),
-		slice("subject", rows, func(r mask) uint64 { return r.subject }),
-		slice("denied_at", rows, func(r mask) time.Time { return r.deniedAt }),
+		clickhouse.Gather("site", rows, func(r mask) string { return r.site }),
+		clickhouse.Gather("purpose", rows, func(r mask) uint8 { return r.purpose }),
+		clickhouse.Gather("subject", rows, func(r mask) uint64 { return r.subject }),
+		clickhouse.Gather("denied_at", rows, func(r mask) time.Time { return r.deniedAt }),
 	}
 }
 
@@ -193,10 +184,10 @@ func dropColumns(drops map[dropKey]uint64) []clickhouse.Column {
 		keys = append(keys, k)
 	}
 	return []clickhouse.Column{
-		slice("site", keys, func(k dropKey) string { return k.site }),
-		slice("hour", keys, func(k dropKey) time.Time { return time.Unix(k.hour, 0).UTC() }),
-		slice("type", keys, func(k dropKey) string { return k.kind.String() }),
-		slice("reason", keys, func(k dropKey) string { return k.reason.String() }),
-		slice("count", keys, func(k dropKey) uint64 { return drops[k] }),
+		clickhouse.Gather("site", keys, func(k dropKey) string { return k.site }),
+		clickhouse.Gather("hour", keys, func(k dropKey) time.Time { return time.Unix(k.hour, 0).UTC() }),
+		clickhouse.Gather("type", keys, func(k dropKey) string { return k.kind.String() }),
+		clickhouse.Gather("reason", keys, func(k dropKey) string { return k.reason.String() }),
+		clickhouse.Gather("count", keys, func(k dropKey) uint64 { return drops[k] }),
 	}
 }

@@ -200,66 +200,58 @@ func total(items []item) (sum decimal.Decimal) {
 	return sum
 }
 
-func column[R, T any](name string, rows []R, get func(R) T) clickhouse.Column {
-	values := make([]T, len(rows))
-	for i := range rows {
-		values[i] = get(rows[i])
-	}
-	return clickhouse.Column{Name: name, Values: values}
-}
-
 // store puts the facts into ClickHouse.
 func (f *facts) store(t *testing.T, db *clickhouse.DB, site string) {
 	t.Helper()
 	e := f.events
 	err := db.Insert(t.Context(), "events", "facts/"+site, []clickhouse.Column{
-		column("site", e, func(event) string { return site }),
-		column("time", e, func(e event) time.Time { return e.at.UTC() }),
-		column("received_at", e, func(e event) time.Time { return e.received.UTC() }),
-		column("event_id", e, func(e event) uint64 { return e.id }),
-		column("type", e, func(e event) string { return e.kind }),
-		column("purposes", e, func(e event) uint32 { return e.purposes }),
-		column("policy", e, func(e event) string { return cmp.Or(e.policy, "default/2022-09-15") }),
-		column("linkage", e, func(e event) string { return e.linkage }),
-		column("session_id", e, func(e event) uint64 { return e.session }),
-		column("visitor_id", e, func(e event) uint64 { return e.visitor }),
-		column("account_id", e, func(e event) uint64 { return e.account }),
-		column("device_key", e, func(e event) uint64 { return e.device }),
-		column("host", e, func(e event) string { return e.host }),
-		column("path", e, func(e event) string { return e.path }),
-		column("channel", e, func(e event) string { return e.channel }),
-		column("channel_source", e, func(e event) string { return e.source }),
-		column("referrer_host", e, func(e event) string { return e.referrer }),
-		column("visible_ms", e, func(e event) uint32 { return e.visibleMS }),
-		column("country", e, func(e event) string { return e.country }),
-		column("region", e, func(e event) string { return e.region }),
-		column("device", e, func(e event) string { return e.class }),
-		column("browser", e, func(e event) string { return e.browser }),
-		column("os", e, func(e event) string { return e.os }),
-		column("operation", e, func(e event) string { return e.operation }),
-		column("operation_target", e, func(e event) string { return e.target }),
-		column("custom_name", e, func(e event) string { return e.custom }),
-		column("search_query", e, func(e event) string { return e.query }),
-		column("search_results", e, func(e event) int64 { return e.results }),
-		column("ad_id", e, func(e event) string { return e.ad }),
-		column("ad_slot", e, func(e event) string { return e.slot }),
-		column("ad_click", e, func(e event) bool { return e.click }),
-		column("order_key", e, func(e event) uint64 { return e.order }),
-		column("currency", e, func(e event) string { return e.currency }),
-		column("amount", e, func(e event) decimal.Decimal { return e.amount }),
-		column("item_sku", e, func(e event) []string { return each(e.items, func(i item) string { return i.sku }) }),
-		column("item_name", e, func(e event) []string { return each(e.items, func(i item) string { return i.name }) }),
-		column("item_quantity", e, func(e event) []uint32 { return each(e.items, func(i item) uint32 { return i.quantity }) }),
-		column("item_price", e, func(e event) []decimal.Decimal { return each(e.items, func(i item) decimal.Decimal { return i.price }) }),
+		clickhouse.Gather("site", e, func(event) string { return site }),
+		clickhouse.Gather("time", e, func(e event) time.Time { return e.at.UTC() }),
+		clickhouse.Gather("received_at", e, func(e event) time.Time { return e.received.UTC() }),
+		clickhouse.Gather("event_id", e, func(e event) uint64 { return e.id }),
+		clickhouse.Gather("type", e, func(e event) string { return e.kind }),
+		clickhouse.Gather("purposes", e, func(e event) uint32 { return e.purposes }),
+		clickhouse.Gather("policy", e, func(e event) string { return cmp.Or(e.policy, "default/2022-09-15") }),
+		clickhouse.Gather("linkage", e, func(e event) string { return e.linkage }),
+		clickhouse.Gather("session_id", e, func(e event) uint64 { return e.session }),
+		clickhouse.Gather("visitor_id", e, func(e event) uint64 { return e.visitor }),
+		clickhouse.Gather("account_id", e, func(e event) uint64 { return e.account }),
+		clickhouse.Gather("device_key", e, func(e event) uint64 { return e.device }),
+		clickhouse.Gather("host", e, func(e event) string { return e.host }),
+		clickhouse.Gather("path", e, func(e event) string { return e.path }),
+		clickhouse.Gather("channel", e, func(e event) string { return e.channel }),
+		clickhouse.Gather("channel_source", e, func(e event) string { return e.source }),
+		clickhouse.Gather("referrer_host", e, func(e event) string { return e.referrer }),
+		clickhouse.Gather("visible_ms", e, func(e event) uint32 { return e.visibleMS }),
+		clickhouse.Gather("country", e, func(e event) string { return e.country }),
+		clickhouse.Gather("region", e, func(e event) string { return e.region }),
+		clickhouse.Gather("device", e, func(e event) string { return e.class }),
+		clickhouse.Gather("browser", e, func(e event) string { return e.browser }),
+		clickhouse.Gather("os", e, func(e event) string { return e.os }),
+		clickhouse.Gather("operation", e, func(e event) string { return e.operation }),
+		clickhouse.Gather("operation_target", e, func(e event) string { return e.target }),
+		clickhouse.Gather("custom_name", e, func(e event) string { return e.custom }),
+		clickhouse.Gather("search_query", e, func(e event) string { return e.query }),
+		clickhouse.Gather("search_results", e, func(e event) int64 { return e.results }),
+		clickhouse.Gather("ad_id", e, func(e event) string { return e.ad }),
+		clickhouse.Gather("ad_slot", e, func(e event) string { return e.slot }),
+		clickhouse.Gather("ad_click", e, func(e event) bool { return e.click }),
+		clickhouse.Gather("order_key", e, func(e event) uint64 { return e.order }),
+		clickhouse.Gather("currency", e, func(e event) string { return e.currency }),
+		clickhouse.Gather("amount", e, func(e event) decimal.Decimal { return e.amount }),
+		clickhouse.Gather("item_sku", e, func(e event) []string { return each(e.items, func(i item) string { return i.sku }) }),
+		clickhouse.Gather("item_name", e, func(e event) []string { return each(e.items, func(i item) string { return i.name }) }),
+		clickhouse.Gather("item_quantity", e, func(e event) []uint32 { return each(e.items, func(i item) uint32 { return i.quantity }) }),
+		clickhouse.Gather("item_price", e, func(e event) []decimal.Decimal { return each(e.items, func(i item) decimal.Decimal { return i.price }) }),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	err = db.Insert(t.Context(), "consent_masks", "facts/"+site, []clickhouse.Column{
-		column("site", f.masks, func(mask) string { return site }),
-		column("purpose", f.masks, func(m mask) uint8 { return m.bit }),
-		column("subject", f.masks, func(m mask) uint64 { return m.subject }),
-		column("denied_at", f.masks, func(m mask) time.Time { return m.at.UTC() }),
+		clickhouse.Gather("site", f.masks, func(mask) string { return site }),
+		clickhouse.Gather("purpose", f.masks, func(m mask) uint8 { return m.bit }),
+		clickhouse.Gather("subject", f.masks, func(m mask) uint64 { return m.subject }),
+		clickhouse.Gather("denied_at", f.masks, func(m mask) time.Time { return m.at.UTC() }),
 	})
 	if err != nil {
 		t.Fatal(err)

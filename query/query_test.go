@@ -250,10 +250,10 @@ func TestGoldenAnswers(t *testing.T) {
 		f.masks = append(f.masks, more.masks...)
 		insert := func(site string, masks []mask) {
 			err := db.Insert(t.Context(), "consent_masks", "late/"+site, []clickhouse.Column{
-				column("site", masks, func(mask) string { return site }),
-				column("purpose", masks, func(m mask) uint8 { return m.bit }),
-				column("subject", masks, func(m mask) uint64 { return m.subject }),
-				column("denied_at", masks, func(m mask) time.Time { return m.at.UTC() }),
+				clickhouse.Gather("site", masks, func(mask) string { return site }),
+				clickhouse.Gather("purpose", masks, func(m mask) uint8 { return m.bit }),
+				clickhouse.Gather("subject", masks, func(m mask) uint64 { return m.subject }),
+				clickhouse.Gather("denied_at", masks, func(m mask) time.Time { return m.at.UTC() }),
 			})
 			if err != nil {
 				t.Fatal(err)

@@ -75,6 +75,15 @@ type Column struct {
 	Values any
 }
 
+// Gather makes a column of one value a row.
+func Gather[R, T any](name string, rows []R, get func(R) T) Column {
+	values := make([]T, len(rows))
+	for i := range rows {
+		values[i] = get(rows[i])
+	}
+	return Column{Name: name, Values: values}
+}
+
 // Insert stores a batch in one block, columns whole. A batch with a token that the table has seen (among its last
 // 10,000) changes nothing, so the same batch may be inserted again after a failure.
 func (db *DB) Insert(ctx context.Context, table, token string, columns []Column) error {

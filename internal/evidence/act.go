@@ -81,40 +81,32 @@ func (a *Act) Record() ledger.Record {
 // Columns are the acts as a batch for ClickHouse.
 func Columns(acts []Act) []clickhouse.Column {
 	return []clickhouse.Column{
-		column("site", acts, func(a *Act) string { return a.Site }),
-		column("act_id", acts, func(a *Act) uuid.UUID { return a.ID }),
-		column("schema_version", acts, func(a *Act) string { return a.Schema }),
-		column("purpose", acts, func(a *Act) string { return a.Purpose }),
-		column("state", acts, func(a *Act) string { return a.State }),
-		column("visitor_id", acts, func(a *Act) uint64 { return a.VisitorID }),
-		column("account_id", acts, func(a *Act) uint64 { return a.AccountID }),
-		column("device_key", acts, func(a *Act) uint64 { return a.DeviceKey }),
-		column("policy", acts, func(a *Act) string { return a.Policy }),
-		column("policy_hash", acts, func(a *Act) string { return a.PolicyHash }),
-		column("jurisdiction", acts, func(a *Act) string { return a.Jurisdiction }),
-		column("basis", acts, func(a *Act) string { return a.Basis }),
-		column("text_hash", acts, func(a *Act) string { return a.TextHash }),
-		column("language", acts, func(a *Act) string { return a.Language }),
-		column("surface", acts, func(a *Act) string { return a.Surface }),
-		column("source", acts, func(a *Act) string { return a.Source }),
-		column("method", acts, func(a *Act) string { return a.Method }),
-		column("actor", acts, func(a *Act) string { return a.Actor }),
-		column("tc_string", acts, func(a *Act) string { return a.TCString }),
-		column("gpc", acts, func(a *Act) bool { return a.GPC }),
-		column("time", acts, func(a *Act) time.Time { return a.Time }),
-		column("received_at", acts, func(a *Act) time.Time { return a.ReceivedAt }),
-		column("shard", acts, func(a *Act) uint16 { return a.Shard }),
-		column("offset", acts, func(a *Act) int64 { return a.Offset }),
-		column("salt", acts, func(a *Act) string { return string(a.Salt[:]) }),
+		clickhouse.Gather("site", acts, func(a Act) string { return a.Site }),
+		clickhouse.Gather("act_id", acts, func(a Act) uuid.UUID { return a.ID }),
+		clickhouse.Gather("schema_version", acts, func(a Act) string { return a.Schema }),
+		clickhouse.Gather("purpose", acts, func(a Act) string { return a.Purpose }),
+		clickhouse.Gather("state", acts, func(a Act) string { return a.State }),
+		clickhouse.Gather("visitor_id", acts, func(a Act) uint64 { return a.VisitorID }),
+		clickhouse.Gather("account_id", acts, func(a Act) uint64 { return a.AccountID }),
+		clickhouse.Gather("device_key", acts, func(a Act) uint64 { return a.DeviceKey }),
+		clickhouse.Gather("policy", acts, func(a Act) string { return a.Policy }),
+		clickhouse.Gather("policy_hash", acts, func(a Act) string { return a.PolicyHash }),
+		clickhouse.Gather("jurisdiction", acts, func(a Act) string { return a.Jurisdiction }),
+		clickhouse.Gather("basis", acts, func(a Act) string { return a.Basis }),
+		clickhouse.Gather("text_hash", acts, func(a Act) string { return a.TextHash }),
+		clickhouse.Gather("language", acts, func(a Act) string { return a.Language }),
+		clickhouse.Gather("surface", acts, func(a Act) string { return a.Surface }),
+		clickhouse.Gather("source", acts, func(a Act) string { return a.Source }),
+		clickhouse.Gather("method", acts, func(a Act) string { return a.Method }),
+		clickhouse.Gather("actor", acts, func(a Act) string { return a.Actor }),
+		clickhouse.Gather("tc_string", acts, func(a Act) string { return a.TCString }),
+		clickhouse.Gather("gpc", acts, func(a Act) bool { return a.GPC }),
+		clickhouse.Gather("time", acts, func(a Act) time.Time { return a.Time }),
+		clickhouse.Gather("received_at", acts, func(a Act) time.Time { return a.ReceivedAt }),
+		clickhouse.Gather("shard", acts, func(a Act) uint16 { return a.Shard }),
+		clickhouse.Gather("offset", acts, func(a Act) int64 { return a.Offset }),
+		clickhouse.Gather("salt", acts, func(a Act) string { return string(a.Salt[:]) }),
 	}
-}
-
-func column[R, T any](name string, rows []R, get func(*R) T) clickhouse.Column {
-	values := make([]T, len(rows))
-	for i := range rows {
-		values[i] = get(&rows[i])
-	}
-	return clickhouse.Column{Name: name, Values: values}
 }
 
 // Store is what the package needs of ClickHouse.
@@ -251,10 +243,10 @@ func noteColumns(r ledger.Record) []clickhouse.Column {
 	}
 	one := []ledger.Record{r}
 	return []clickhouse.Column{
-		column("kind", one, func(r *ledger.Record) string { return r.Kind.String() }),
-		column("id", one, func(r *ledger.Record) string { return string(r.ID[:]) }),
-		column("time", one, func(r *ledger.Record) time.Time { return time.UnixMicro(r.Time).UTC() }),
-		column("salt", one, func(r *ledger.Record) string { return string(r.Salt[:]) }),
+		clickhouse.Gather("kind", one, func(r ledger.Record) string { return r.Kind.String() }),
+		clickhouse.Gather("id", one, func(r ledger.Record) string { return string(r.ID[:]) }),
+		clickhouse.Gather("time", one, func(r ledger.Record) time.Time { return time.UnixMicro(r.Time).UTC() }),
+		clickhouse.Gather("salt", one, func(r ledger.Record) string { return string(r.Salt[:]) }),
 		{Name: "names", Values: [][]string{names}},
 		{Name: "values", Values: [][]string{values}},
 	}
