@@ -17,6 +17,7 @@ const modules = {
   purchase: 'tracker/purchase.ts',
   ad: 'tracker/ad.ts',
   consent: 'consent/consent.ts',
+  bridge: 'consent/bridge.ts',
 };
 
 /** Imports a style sheet as its minified text. */

@@ -45,7 +45,7 @@ func TestTheEmbeddedFilesAreAllThereOrNoneIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, built := s.Script("s.js")
-	for _, module := range []string{"page", "links", "search", "purchase", "ad", "consent"} {
+	for _, module := range []string{"page", "links", "search", "purchase", "ad", "consent", "bridge"} {
 		if _, ok := s.Script("s." + module + ".js"); ok != built {
 			t.Errorf("module %s: %t, core: %t", module, ok, built)
 		}

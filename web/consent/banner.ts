@@ -5,15 +5,28 @@
 // thing Tab and a screen reader reach, and fixed, so that nothing shifts. What the visitor opens is a modal: there the
 // browser itself keeps the focus inside, closes on Escape and gives the focus back.
 //
-// Everything shown goes through `say`, so that the hash of an act is that of exactly the text that was shown.
+// The hash of an act is that of exactly what was shown. Shown is every text in the dialog at the moment of the decision,
+// in its order: what is on the screen, what scrolling brings there, and what the visitor can unfold, whether unfolded or
+// not. So the details of the purposes count once they have been loaded and the notice that they could not be where they
+// were not, and nothing may be in the dialog that the visitor cannot get to read.
 import type { ConsentOptions, Surface } from '../tracker/types.ts';
 import { decide, decision, purposes } from './decision.ts';
 import en from './messages.en.json';
 import ja from './messages.ja.json';
+import { type Notice, notice, type Purpose, policyPage } from './notice.ts';
 import style from './style.css';
 
 const c = sekisho;
 const messages: Record<string, Record<keyof typeof en, string>> = { en, ja };
+
+type Message = keyof typeof en;
+
+/** An element with what is in it. */
+function make<K extends keyof HTMLElementTagNameMap>(tag: K, ...inside: (Node | string)[]): HTMLElementTagNameMap[K] {
+  const el = document.createElement(tag);
+  el.append(...inside);
+  return el;
+}
 
 /** What the outline of the focus needs around it, in pixels. */
 const outline = 8;
@@ -33,7 +46,6 @@ export class Banner extends HTMLElement {
   #root = this.attachShadow({ mode: 'open' });
   #dialog = document.createElement('dialog');
   #reopen = document.createElement('button');
-  #lines: string[] = [];
   #surface: Surface = 'banner';
   #choosing = false;
   /** Between the visitor's word and its record. */
@@ -118,25 +130,25 @@ export class Banner extends HTMLElement {
     return c.texts[this.lang]?.[key] ?? key;
   }
 
-  #message(key: keyof typeof en): string {
-    return (messages[this.lang] ?? en)[key];
+  #message(key: Message, values: Record<string, string> = {}): string {
+    return (messages[this.lang] ?? en)[key].replace(/{(\w+)}/g, (_, name) => values[name] ?? '');
   }
 
-  /** Puts a text on the screen, and into what is hashed. */
-  #say<T extends HTMLElement>(el: T, text: string): T {
-    el.append(text);
-    this.#lines.push(text);
-    return el;
+  /** The texts of the dialog, from top to bottom. */
+  #shown(): string {
+    const texts: string[] = [];
+    const walker = document.createTreeWalker(this.#dialog, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) texts.push((walker.currentNode as Text).data);
+    return texts.join('\n');
   }
 
   #render(): void {
-    this.#lines = [];
-    const title = this.#say(document.createElement('p'), this.#text('_title'));
+    const title = make('p', this.#text('_title'));
     title.id = 'title';
     title.className = 'title';
-    const body = this.#say(document.createElement('p'), this.#text('_body'));
+    const body = make('p', this.#text('_body'));
     body.id = 'body';
-    const foot = document.createElement('div');
+    const foot = make('div');
     foot.className = 'foot';
     this.#dialog.replaceChildren(title, body, ...this.#signal(), ...this.#purposes(), foot);
     foot.append(this.#choices());
@@ -146,64 +158,142 @@ export class Banner extends HTMLElement {
   /** Says that GPC is heard, before there is a decision that overrides it. */
   #signal(): HTMLElement[] {
     if (!navigator.globalPrivacyControl || !c.gpc.length || decision()) return [];
-    const list = new Intl.ListFormat(this.lang, { type: 'conjunction' }).format(c.gpc.map((p) => this.#text(p)));
-    return [this.#say(document.createElement('p'), this.#message('gpc').replace('{purposes}', list))];
+    return [make('p', this.#message('gpc', { purposes: this.#list(c.gpc.map((p) => this.#text(p))) }))];
+  }
+
+  #list(names: string[]): string {
+    return new Intl.ListFormat(this.lang, { type: 'conjunction' }).format(names);
   }
 
   #purposes(): HTMLElement[] {
-    if (!this.#choosing) {
-      const list = document.createElement('ul');
-      for (const p of purposes()) list.append(this.#say(document.createElement('li'), this.#text(p)));
-      return [list];
-    }
+    if (!this.#choosing) return [make('ul', ...purposes().map((p) => make('li', this.#text(p))))];
     const before = decision();
     // A box is ticked only where the visitor has ticked it before. The boxes of purposes that run unless one objects
     // are objections: ticked by an earlier objection, or by GPC.
     const refused = (before ?? c.s).deny;
-    return [
-      ...this.#boxes('ask', c.ask, (p) => before?.granted?.includes(p)),
-      ...this.#boxes('object', c.optout, (p) => refused?.includes(p)),
+    const details = new Map<string, HTMLDetailsElement>();
+    const shown = [
+      ...this.#boxes('ask', c.ask, (p) => before?.granted?.includes(p), details),
+      ...this.#boxes('object', c.optout, (p) => refused?.includes(p), details),
     ];
+    const free = this.#details('free');
+    const link = make('a', this.#message('policy'));
+    link.href = policyPage(this.lang);
+    link.target = '_blank';
+    link.rel = 'noopener';
+    this.#explain(details, free);
+    return [...shown, free, make('p', link)];
   }
 
-  #boxes(kind: 'ask' | 'object', ids: string[], ticked: (p: string) => boolean | undefined): HTMLElement[] {
+  #boxes(
+    kind: 'ask' | 'object',
+    ids: string[],
+    ticked: (p: string) => boolean | undefined,
+    details: Map<string, HTMLDetailsElement>,
+  ): HTMLElement[] {
     if (!ids.length) return [];
-    const lead = this.#say(document.createElement('p'), this.#message(kind));
+    const lead = make('p', this.#message(kind));
     lead.id = kind;
-    const list = document.createElement('ul');
+    const list = make('ul');
     list.className = 'choice';
     list.setAttribute('aria-labelledby', kind);
     for (const p of ids) {
-      const box = document.createElement('input');
+      const box = make('input');
       box.type = 'checkbox';
       box.value = p;
       box.name = kind;
       box.defaultChecked = ticked(p) ?? false;
-      const label = document.createElement('label');
-      label.append(box);
-      const item = document.createElement('li');
-      item.append(this.#say(label, this.#text(p)));
-      list.append(item);
+      const name = make('span', this.#text(p));
+      name.id = `name-${p}`;
+      const more = this.#details('details', p);
+      details.set(p, more);
+      list.append(make('li', make('label', box, name), more));
     }
     return [lead, list];
   }
 
+  // --- What the policy says of it -------------------------------------------------------------------------------------
+
+  /** Closed, and of the same height whether loaded or not: what arrives moves nothing. */
+  #details(key: Message, purpose?: string): HTMLDetailsElement {
+    const summary = make('summary', this.#message(key));
+    if (purpose) {
+      summary.id = `more-${purpose}`;
+      // Many are called the same: read with the name of what they are about.
+      summary.setAttribute('aria-labelledby', `${summary.id} name-${purpose}`);
+    }
+    return make('details', summary, make('p', this.#message('loading')));
+  }
+
+  /** Puts into the details what the policy in force says, or that it cannot be had. The choice does not wait for it. */
+  async #explain(details: Map<string, HTMLDetailsElement>, free: HTMLDetailsElement): Promise<void> {
+    const said = await notice(this.lang);
+    const missing = () => [make('p', this.#message('missing'))];
+    const fill = (el: HTMLDetailsElement, texts: HTMLElement[]) =>
+      el.replaceChildren(el.firstElementChild as HTMLElement, ...texts);
+    for (const [id, el] of details) {
+      const purpose = said?.purposes.find((p) => p.id === id);
+      fill(el, said && purpose ? this.#facts(said, purpose) : missing());
+    }
+    const unasked = said?.purposes.filter((p) => p.basis === 'notified');
+    if (!said || !unasked) fill(free, missing());
+    else if (!unasked.length) fill(free, [make('p', this.#message('none'))]);
+    else fill(free, [make('ul', ...unasked.map((p) => make('li', make('b', p.label), ...this.#facts(said, p))))]);
+  }
+
+  #facts(said: Notice, purpose: Purpose): HTMLElement[] {
+    const recipients = purpose.recipients.map(({ name, entrusted }) =>
+      entrusted ? this.#message('entrusted', { name }) : name,
+    );
+    const kept = purpose.categories.map((id) => {
+      const { label = id, days = 0 } = said.categories[id] ?? {};
+      return make('li', this.#message('kept', { data: label, time: this.#time(days) }));
+    });
+    return [
+      make('p', purpose.text),
+      make(
+        'dl',
+        make('dt', this.#message('basis')),
+        make('dd', this.#message(purpose.basis)),
+        make('dt', this.#message('recipients')),
+        make('dd', recipients.length ? this.#list(recipients) : this.#message('operator')),
+        make('dt', this.#message('data')),
+        make('dd', make('ul', ...kept)),
+      ),
+    ];
+  }
+
+  /** Days, and from two months on about how many months or years that is. */
+  #time(days: number): string {
+    const count = (unit: string, n: number) =>
+      new Intl.NumberFormat(this.lang, { style: 'unit', unit, unitDisplay: 'long' })
+        .format(n)
+        // Japanese has no space between a number and what it counts.
+        .replace(/ (?=[^ -~])/, '');
+    const exact = count('day', days);
+    if (days < 60) return exact;
+    const rounded = days % 365 ? count('month', Math.round((days * 12) / 365)) : count('year', days / 365);
+    return this.#message('about', { exact, rounded });
+  }
+
+  // --- What can be pressed --------------------------------------------------------------------------------------------
+
   /** Accept and refuse: one look, one size, one row. */
   #choices(): HTMLElement {
-    const row = document.createElement('div');
-    row.className = 'choices';
-    row.append(
+    const row = make(
+      'div',
       this.#button('_accept', () => this.#decide(purposes())),
       this.#button('_refuse', () => this.#decide([])),
       this.#choosing
         ? this.#button('_save', () => this.#decide(this.#chosen()))
         : this.#button('_choose', () => this.#choose()),
     );
+    row.className = 'choices';
     return row;
   }
 
   #more(): HTMLElement {
-    const row = document.createElement('div');
+    const row = make('div');
     row.className = 'more';
     const granted = decision()?.granted ?? [];
     if (c.ask.some((p) => granted.includes(p)))
@@ -213,11 +303,11 @@ export class Banner extends HTMLElement {
   }
 
   #button(key: string, act: () => void): HTMLButtonElement {
-    const button = document.createElement('button');
+    const button = make('button', key === 'close' ? this.#message(key) : this.#text(key));
     button.type = 'button';
     button.dataset.act = key.replace('_', '');
     button.addEventListener('click', act);
-    return this.#say(button, key === 'close' ? this.#message(key) : this.#text(key));
+    return button;
   }
 
   // --- What is done ---------------------------------------------------------------------------------------------------
@@ -238,7 +328,7 @@ export class Banner extends HTMLElement {
   async #decide(granted: string[]): Promise<void> {
     // Taken down before the screen changes.
     const how: ConsentOptions = { surface: this.#surface, language: this.lang };
-    const shown = new TextEncoder().encode(this.#lines.join('\n'));
+    const shown = new TextEncoder().encode(this.#shown());
     const inside = this.#root.activeElement !== null;
     this.#deciding = true;
     this.#close();

@@ -7,6 +7,7 @@
 import type { ConsentOptions } from '../tracker/types.ts';
 import { Banner } from './banner.ts';
 import { decide, decision, deliver, expire, purposes, read } from './decision.ts';
+import { watch } from './event.ts';
 
 const c = sekisho;
 
@@ -51,5 +52,6 @@ addEventListener('storage', ({ key }) => {
 addEventListener('online', () => deliver());
 
 expire();
+watch();
 // An act that an earlier page could not hand in.
 if (read().act) deliver();

@@ -5,6 +5,7 @@
 // permits: until the collector has acknowledged it, only what narrows is in force. Should the page close before that, the
 // next one sends the act again, under the same id.
 import type { ConsentOptions, Sekisho, State } from '../tracker/types.ts';
+import { renew } from './event.ts';
 
 const day = 864e5;
 /** A decision holds for 390 days, under the 13 months of the CNIL, and is not extended by later visits. */
@@ -73,6 +74,7 @@ export const purposes = () => [...c.ask, ...c.optout];
 
 /** Keeps the decision that exactly the purposes of `granted` are allowed, and tells the collector where it must know. */
 export function decide(granted: readonly string[], how: ConsentOptions): Promise<void> {
+  renew();
   const kept = read();
   const latest = kept.next ?? kept;
   const yes = purposes().filter((p) => granted.includes(p));

@@ -3,7 +3,20 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { after, before, describe, test } from 'node:test';
-import { config, everything, granted, kept, launch, pause, quit, ready, refused, until, visit } from './support.mjs';
+import {
+  config,
+  everything,
+  granted,
+  kept,
+  launch,
+  notices,
+  pause,
+  quit,
+  ready,
+  refused,
+  until,
+  visit,
+} from './support.mjs';
 
 before(launch);
 after(quit);
@@ -28,17 +41,35 @@ const focused = (page) =>
     return el?.dataset.act || el?.value || el?.className || el?.id || el?.tagName;
   });
 
-/** The texts on the screen, in their order: what the visitor saw. */
+/** The texts that are on the screen once everything is unfolded, in their order: what the visitor got to see. */
 const shown = (page) =>
   page.evaluate(() => {
     const dialog = document.querySelector('sekisho-consent').shadowRoot.querySelector('dialog');
+    const closed = [...dialog.querySelectorAll('details:not([open])')];
+    for (const el of closed) el.open = true;
     const walker = document.createTreeWalker(dialog, NodeFilter.SHOW_TEXT);
     const texts = [];
     while (walker.nextNode())
       if (walker.currentNode.parentElement.checkVisibility()) texts.push(walker.currentNode.data);
+    for (const el of closed) el.open = false;
     return texts;
   });
+const messages = Object.fromEntries(
+  ['ja', 'en'].map((lang) => [
+    lang,
+    JSON.parse(readFileSync(new URL(`../consent/messages.${lang}.json`, import.meta.url))),
+  ]),
+);
+
+/** The details have come, or cannot. */
+const explained = (page) =>
+  until(async () => {
+    const texts = await shown(page);
+    return texts.length && !texts.some((text) => [messages.ja.loading, messages.en.loading].includes(text)) && texts;
+  });
 const hash = (texts) => `sha256:${createHash('sha256').update(texts.join('\n')).digest('hex')}`;
+
+const purposes = (lang) => Object.fromEntries(notices[lang].purposes.map((p) => [p.id, p]));
 
 const pages = (lang, more) => ({
   '/': {
@@ -70,7 +101,19 @@ describe('consent banner', { concurrency: 6 }, () => {
       await press('Enter');
       assert.equal(await focused(page), config.ask[0]);
       assert.equal(await page.locator('sekisho-consent input:checked').count(), 0, 'a box is ticked beforehand');
-      await press('Tab', 'Space', 'Tab', 'Tab', 'Tab', 'Tab', 'Tab', 'Tab', 'Tab');
+      await explained(page);
+      // From each box to its details, and on.
+      await press('Tab');
+      assert.equal(await focused(page), `more-${config.ask[0]}`);
+      await press('Enter');
+      assert.ok(await page.getByText(purposes(lang)[config.ask[0]].text).isVisible(), 'the details stay closed');
+      await press('Tab', 'Space', 'Tab', 'Tab', 'Tab', 'Tab', 'Tab', 'Tab', 'Tab', 'Tab', 'Tab', 'Tab');
+      assert.equal(await focused(page), 'SUMMARY');
+      await press('Space');
+      assert.ok(await page.getByText(purposes(lang).security_incident.text).isVisible(), 'what runs anyway is hidden');
+      await press('Tab');
+      assert.equal(await focused(page), 'A');
+      await press('Tab', 'Tab', 'Tab');
       assert.equal(await focused(page), 'save');
       const seen = await shown(page);
       assert.deepEqual(seen.slice(0, 2), [texts._title, texts._body]);
@@ -95,7 +138,7 @@ describe('consent banner', { concurrency: 6 }, () => {
       assert.equal(await page.locator('sekisho-consent dialog[open]').count(), 0);
       assert.equal(await focused(page), 'reopen', 'the focus is lost');
       await press('Enter');
-      for (let i = 0; i < 20 && (await focused(page)) !== 'withdraw'; i++) await press('Tab');
+      for (let i = 0; i < 30 && (await focused(page)) !== 'withdraw'; i++) await press('Tab');
       await press('Enter');
       const second = await until(() => collector.acts()[1]);
       assert.deepEqual([second.granted, second.withdrawn], [config.optout, [config.ask[1]]]);
@@ -111,19 +154,36 @@ describe('consent banner', { concurrency: 6 }, () => {
       const structure = (await violations(page)).filter((text) => !text.startsWith('color-contrast'));
       assert.deepEqual(structure, []);
       await page.evaluate(() => document.body.prepend(document.querySelector('sekisho-consent')));
+      const size = page.viewportSize();
       const look = async (state) => {
-        assert.deepEqual(await violations(page), [], state);
+        const found = (await violations(page)).filter((text) => !text.startsWith('color-contrast'));
+        assert.deepEqual(found, [], state);
+        // All at once on a high screen: axe cannot tell the colours of what scrolls behind the row of choices.
+        await page.setViewportSize({ ...size, height: 8000 });
+        await page.locator('sekisho-consent dialog').evaluate((el) => Object.assign(el.style, { maxHeight: 'none' }));
+        assert.deepEqual(await violations(page), [], `${state}, whole`);
         await page.emulateMedia({ colorScheme: 'dark' });
         assert.deepEqual(await violations(page, 'color-contrast'), [], `${state}, dark`);
         await page.emulateMedia({ colorScheme: 'light' });
+        await page.locator('sekisho-consent dialog').evaluate((el) => el.removeAttribute('style'));
+        await page.setViewportSize(size);
       };
       await look('banner');
+      const unfold = async () => {
+        await explained(page);
+        await page
+          .locator('sekisho-consent details')
+          .evaluateAll((all) => all.map((el) => Object.assign(el, { open: true })));
+      };
       await page.click('sekisho-consent [data-act=choose]');
       await look('choice');
+      await unfold();
+      await look('choice with its details');
       await page.click('sekisho-consent [data-act=accept]');
       await look('control');
       await page.click('sekisho-consent .reopen');
-      await look('settings');
+      await unfold();
+      await look('settings with their details');
     });
 
     test(`accept and refuse are alike in size, weight, colour and row, ${lang}, on a wide and on a narrow screen`, async (t) => {
@@ -170,8 +230,9 @@ describe('consent banner', { concurrency: 6 }, () => {
     assert.equal(collector.sent('/v1/consent').length, 0);
   });
 
-  test('nothing moves: the layout shift is 0 when the banner comes, changes and goes', async (t) => {
+  test('nothing moves: the layout shift is 0 when the banner comes, changes and goes, and when its details come late', async (t) => {
     const { page } = await visit(t, {
+      notice: (_, said) => pause(900).then(() => said),
       pages: pages('en', { head: '<style>body > :first-child { margin-top: 100px }</style>' }),
       start: () => {
         self.shifts = [];
@@ -185,6 +246,7 @@ describe('consent banner', { concurrency: 6 }, () => {
     for (const act of ['choose', 'accept']) {
       await pause(300);
       await page.click(`sekisho-consent [data-act=${act}]`);
+      if (act === 'choose') await explained(page);
     }
     await page.click('sekisho-consent .reopen');
     await pause(400);
@@ -309,6 +371,148 @@ describe('consent banner', { concurrency: 6 }, () => {
       hashes.push(act.text_hash);
     }
     assert.notEqual(hashes[0], hashes[1]);
+  });
+
+  for (const lang of ['ja', 'en'])
+    test(`each purpose says what the policy says of it, ${lang}, and the act has the hash of that too`, async (t) => {
+      const { page, collector } = await visit(t, {
+        pages: pages(lang),
+        notice: (_, said) => {
+          said.purposes.find((p) => p.id === 'marketing_use').recipients = [
+            { name: 'A社', entrusted: false },
+            { name: 'B社', entrusted: true },
+          ];
+          return said;
+        },
+      });
+      await page.waitForSelector('sekisho-consent dialog[open]');
+      assert.equal(collector.sent('/v1/notice').length, 0, 'loaded before anybody wants it');
+      await page.click('sekisho-consent [data-act=choose]');
+      const seen = await explained(page);
+      const said = messages[lang];
+      const times = {
+        ja: { 750: '750日（約25か月）', 395: '395日（約13か月）', 1825: '1,825日（約5年）', 7: '7日' },
+        en: {
+          750: '750 days (about 25 months)',
+          395: '395 days (about 13 months)',
+          1825: '1,825 days (about 5 years)',
+          7: '7 days',
+        },
+      }[lang];
+      const recipients = { ja: 'A社、B社（委託先）', en: 'A社 and B社 (on our behalf)' }[lang];
+      const facts = (id) => {
+        const p = purposes(lang)[id];
+        return [
+          p.text,
+          said.basis,
+          { consent: said.consent, opt_out: said.opt_out, notified: said.notified }[p.basis],
+          said.recipients,
+          id === 'marketing_use' ? recipients : said.operator,
+          said.data,
+          ...p.categories.map((c) => {
+            const { label, days } = notices[lang].categories[c];
+            return { ja: `${label}：最長${times[days]}`, en: `${label}: at most ${times[days]}` }[lang];
+          }),
+        ];
+      };
+      const choice = (id) => [config.texts[lang][id], said.details, ...facts(id)];
+      assert.deepEqual(seen, [
+        config.texts[lang]._title,
+        config.texts[lang]._body,
+        said.ask,
+        ...config.ask.flatMap(choice),
+        said.object,
+        ...config.optout.flatMap(choice),
+        said.free,
+        ...['customer_support', 'security_incident'].flatMap((id) => [purposes(lang)[id].label, ...facts(id)]),
+        said.policy,
+        ...['_accept', '_refuse', '_save'].map((key) => config.texts[lang][key]),
+      ]);
+      // What runs anyway is no choice.
+      assert.deepEqual(
+        await page.locator('sekisho-consent input').evaluateAll((boxes) => boxes.map((b) => b.value)),
+        everything,
+      );
+      const link = page.locator('sekisho-consent a');
+      assert.equal(await link.getAttribute('href'), `${collector.url}/privacy/shop/${lang}/`);
+      assert.equal(
+        await page.getByText(said.details).first().getAttribute('aria-labelledby'),
+        `more-${config.ask[0]} name-${config.ask[0]}`,
+      );
+      await page.click('sekisho-consent [data-act=accept]');
+      const [act] = await until(() => collector.acts().length && collector.acts());
+      assert.equal(act.text_hash, hash(seen));
+      assert.deepEqual(
+        collector.sent('/v1/notice').map((r) => r.language),
+        [lang],
+      );
+    });
+
+  for (const [why, notice] of [
+    ['fails', () => undefined],
+    ['is of another version of the policy', (_, said) => ({ ...said, policy: 'default/2030-01-01' })],
+  ])
+    test(`where the notice ${why}, one can choose all the same, is told, and finds the whole policy`, async (t) => {
+      let broken = true;
+      const { page, collector } = await visit(t, {
+        pages: pages('ja'),
+        notice: (lang, said) => (broken ? notice(lang, said) : said),
+      });
+      await page.waitForSelector('sekisho-consent dialog[open]');
+      await page.click('sekisho-consent [data-act=choose]');
+      const seen = await explained(page);
+      assert.equal(seen.filter((text) => text === messages.ja.missing).length, everything.length + 1);
+      assert.ok(!seen.includes(purposes('ja')[config.ask[0]].text), 'the words of another version are shown');
+      assert.ok(seen.includes(messages.ja.policy));
+      await page.check(`sekisho-consent input[value=${config.ask[2]}]`);
+      await page.click('sekisho-consent [data-act=save]');
+      const [act] = await until(() => collector.acts().length && collector.acts());
+      assert.deepEqual(act.granted, [config.ask[2], ...config.optout]);
+      assert.equal(act.text_hash, hash(seen));
+      // Who asks again, is told.
+      broken = false;
+      await page.click('sekisho-consent .reopen');
+      assert.ok((await explained(page)).includes(purposes('ja')[config.ask[0]].text));
+      assert.equal(collector.sent('/v1/notice').length, 2);
+    });
+
+  test('a decision made before the details have come has the hash of what was there', async (t) => {
+    let release;
+    const { page, collector } = await visit(t, {
+      pages: pages('en'),
+      notice: (_, said) =>
+        new Promise((resolve) => {
+          release = () => resolve(said);
+        }),
+    });
+    await page.waitForSelector('sekisho-consent dialog[open]');
+    await page.click('sekisho-consent [data-act=choose]');
+    await page.check(`sekisho-consent input[value=${config.ask[0]}]`);
+    const early = await shown(page);
+    assert.equal(early.filter((text) => text === messages.en.loading).length, everything.length + 1);
+    await until(() => release);
+    release();
+    const late = await explained(page);
+    // What arrives changes neither the choice nor the focus.
+    assert.deepEqual(
+      await page.locator('sekisho-consent input:checked').evaluateAll((boxes) => boxes.map((b) => b.value)),
+      [config.ask[0]],
+    );
+    assert.equal(await focused(page), config.ask[0]);
+    assert.notDeepEqual(late, early);
+    const { page: other, collector: taken } = await visit(t, {
+      pages: pages('en'),
+      notice: () => new Promise(() => {}),
+    });
+    await other.waitForSelector('sekisho-consent dialog[open]');
+    await other.click('sekisho-consent [data-act=choose]');
+    await other.check(`sekisho-consent input[value=${config.ask[0]}]`);
+    await other.click('sekisho-consent [data-act=save]');
+    const [act] = await until(() => taken.acts().length && taken.acts());
+    assert.equal(act.text_hash, hash(early));
+    await page.click('sekisho-consent [data-act=save]');
+    const [after] = await until(() => collector.acts().length && collector.acts());
+    assert.equal(after.text_hash, hash(late));
   });
 
   test('a strict Content-Security-Policy that allows the collector is enough', async (t) => {

@@ -5,6 +5,14 @@ import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import { chromium } from 'playwright-core';
 
+/** What the collector answers under that pack: its own golden files. */
+export const notices = Object.fromEntries(
+  ['ja', 'en'].map((language) => [
+    language,
+    JSON.parse(readFileSync(new URL(`../../collector/testdata/notice.${language}.json`, import.meta.url))),
+  ]),
+);
+
 const built = (name) => readFileSync(new URL(`../built/${name}`, import.meta.url));
 
 /** The sample site under the policy pack default/2022-09-15, jurisdiction jp: what the collector prepends to s.js. */
@@ -114,7 +122,7 @@ function listen(handler) {
 }
 
 /** Plays the collector. `answers` holds what the next requests of a path get: a status, or 'cut' for a broken line. */
-async function startCollector(settings) {
+async function startCollector(settings, notice = (_, said) => said) {
   const log = [];
   const answers = { '/v1/events': [], '/v1/consent': [] };
   const collector = {
@@ -143,7 +151,15 @@ async function startCollector(settings) {
         response.writeHead(404).end();
         return;
       }
-      if (pathname === '/s.js') {
+      if (pathname === '/v1/notice') {
+        assert.equal(searchParams.get('site'), 'shop');
+        const language = searchParams.get('lang');
+        log.push({ path: pathname, method: request.method, headers: request.headers, language, at: Date.now() });
+        response.setHeader('Content-Type', 'application/json; charset=utf-8');
+        Promise.resolve(notice(language, structuredClone(notices[language]))).then((said) =>
+          said ? response.end(JSON.stringify(said)) : response.writeHead(503).end('{}'),
+        );
+      } else if (pathname === '/s.js') {
         assert.equal(searchParams.get('site'), 'shop');
         response.end(`self.sekisho=${JSON.stringify({ ...config, ...settings })};\n${built('s.js')}`);
       } else {
@@ -186,7 +202,7 @@ async function startSite(collector, pages, headers) {
     response.writeHead(200, { 'Content-Type': 'text/html; charset=utf-8', ...headers?.(collector.url) });
     response.end(`<!doctype html><html lang="${page.lang ?? 'en'}"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>${page.title ?? pathname}</title>${page.head ?? ''}
-<script async src="${collector.url}/s.js?site=shop"></script></head>
+<script async src="${collector.url}/s.js?site=shop" ${page.attributes ?? ''}></script></head>
 <body>${page.body ?? `<main><h1>Page ${pathname}</h1><p>Text.</p></main>`}</body></html>`);
   });
   return { url: `http://localhost:${server.address().port}`, stop: () => server.close() };
@@ -195,14 +211,18 @@ async function startSite(collector, pages, headers) {
 /**
  * Opens a page for one test, with its own visitor, site and collector.
  *
- * @param pages     by path: {lang, title, head, body}
+ * @param pages     by path: {lang, title, head, body}, and further attributes of the tracker's script
  * @param decision  what is kept on the device beforehand
  * @param settings  changes of the tracker's configuration
+ * @param notice    what the collector says of the policy, by language and what it would say; nothing: it fails
  * @param context   of Playwright's newContext
  * @param start     runs in every page before its scripts
  */
-export async function visit(t, { pages = {}, decision, settings, context: options, headers, start, path = '/' } = {}) {
-  const collector = await startCollector(settings);
+export async function visit(
+  t,
+  { pages = {}, decision, settings, notice, context: options, headers, start, path = '/' } = {},
+) {
+  const collector = await startCollector(settings, notice);
   const site = await startSite(collector, pages, headers);
   const context = await browser.newContext({ locale: 'en-GB', ...options });
   t.after(async () => {

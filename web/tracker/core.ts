@@ -64,6 +64,7 @@ import type { Batch, Event, Sekisho } from './types.ts';
       timer ||= setTimeout(flush, 1e3);
     } else c.s.v || held[49] || held.push(e);
   };
+  c.granted = (purpose) => !!c.s.granted?.includes(purpose);
   c.op = (name, target) => c.track('operation', { operation: { name, target } });
   c.user = (id) => {
     open = 0;

@@ -80,4 +80,8 @@ network?.addEventListener('change', changed);
 addEventListener('online', changed);
 addEventListener('offline', changed);
 
+/** Bridges are the page's wish: `data-bridge="consent-mode tcf"` on the tracker's script. */
+const bridges = document.querySelector<HTMLElement>('script[data-bridge][src*="s.js?site="]')?.dataset.bridge;
+if (bridges) c.load('bridge', bridges);
+
 c.load('links');

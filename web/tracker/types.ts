@@ -113,6 +113,24 @@ export interface ConsentOptions {
   text_hash?: string;
 }
 
+/** What the event `sekisho:consent` on the document tells: what is in force at that moment. */
+export interface ConsentDetail {
+  /** Policy version in force. */
+  policy: string;
+  granted: string[];
+  refused: string[];
+  /** Whether a decision under this policy is in force. */
+  decided: boolean;
+}
+
+/** What other tags of the page are to be told. */
+export interface BridgeOptions {
+  /** Google Consent Mode v2; by signal the purposes that all must be granted, or true for the usual ones. */
+  consentMode?: boolean | Record<string, readonly string[]>;
+  /** `__tcfapi`, for reading. */
+  tcf?: boolean;
+}
+
 /** What the core listens to: parts of a DOM event. */
 export interface Trigger {
   type?: string;
@@ -127,6 +145,8 @@ export interface Sekisho extends TrackerConfig {
   op(name: string, target?: string): void;
   /** Names the signed-in account. No argument: signed out. Sent only while the visitor's grant stands. */
   user(id?: string): void;
+  /** Whether the visitor's decision in force permits the purpose. False before one, and for a purpose nobody asks about. */
+  granted(purpose: string): boolean;
 
   /**
    * Records a decision that the page has asked for itself. What `granted` does not name of the purposes that need
@@ -138,6 +158,7 @@ export interface Sekisho extends TrackerConfig {
   load(module: 'purchase', order: Order): Promise<void>;
   load(module: 'search', query: string, results?: number, category?: string): Promise<void>;
   load(module: 'consent', act: 'open' | 'withdraw'): Promise<void>;
+  load(module: 'bridge', options: BridgeOptions): Promise<void>;
   load(module: string, ...args: unknown[]): Promise<void>;
 
   // For modules only.
@@ -158,7 +179,17 @@ export type Call = [string, ...unknown[]];
 
 declare global {
   var sekisho: Sekisho;
+  interface DocumentEventMap {
+    'sekisho:consent': CustomEvent<ConsentDetail>;
+  }
   interface Window {
+    dataLayer?: unknown[];
+    __tcfapi?(
+      command?: string,
+      version?: number | null,
+      callback?: (answer: unknown, success: boolean) => void,
+      parameter?: unknown,
+    ): unknown;
     _skq?: Call[] | { push(call: Call): unknown };
   }
   interface Navigator {
