@@ -732,6 +732,22 @@ describe('consent in the tracker', { concurrency: 6 }, () => {
     );
   });
 
+  test('who is signed in when the page loads is so from its first view on, and what was called before is of that view', async (t) => {
+    const { page, collector } = await visit(t, {
+      pages: {
+        '/': { head: "<script>(self._skq ||= []).push(['op', 'early'], ['misspelt'], ['user', 'account-7'])</script>" },
+      },
+      decision: granted(),
+    });
+    await page.evaluate(() => self._skq.push(['op', 'late']));
+    await until(() => collector.operations().length === 2);
+    const [view] = collector.events('page_view');
+    const account = (type) => collector.batches().find((b) => b.events.some((e) => e.type === type)).user_id;
+    assert.equal(account('page_view'), 'account-7');
+    assert.equal(collector.events('page_view').length, 1);
+    for (const e of collector.events('operation')) assert.deepEqual([e.view_id, e.url], [view.view_id, view.url]);
+  });
+
   for (const [why, change] of [
     ['under an earlier policy', { v: 'default/2019-10-15' }],
     ['past its time', { until: Date.now() - 1000 }],

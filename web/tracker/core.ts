@@ -6,7 +6,7 @@
 //
 // Nothing here writes to the device, and nothing identifies a visitor without a grant: no cookie, no storage, no
 // fingerprint. The consent module alone stores, and only upon the visitor's decision.
-import type { Batch, Event, Sekisho } from './types.ts';
+import type { Batch, Call, Event, Sekisho } from './types.ts';
 
 // A block, so that a classic script adds no name to the page.
 {
@@ -56,10 +56,10 @@ import type { Batch, Event, Sekisho } from './types.ts';
     const e = { id: crypto.randomUUID?.(), type, url, view_id, ...fields, time: now() };
     if (c.s.id || c.free.includes(type)) {
       // A batch is of one decision and one account: whatever changes them closes it.
-      if (!open && !out[19])
-        open = out[
-          out.push({ site: c.site, deny: c.s.deny, ...(c.s.id && { cookie_id: c.s.id, user_id: c.u }), events: [] }) - 1
-        ] as Batch;
+      if (!open && !out[19]) {
+        open = { site: c.site, deny: c.s.deny, ...(c.s.id && { cookie_id: c.s.id, user_id: c.u }), events: [] };
+        out.push(open);
+      }
       if (open && open.events.push(e) > 9) open = 0;
       timer ||= setTimeout(flush, 1e3);
     } else c.s.v || held[49] || held.push(e);
@@ -131,6 +131,9 @@ import type { Batch, Event, Sekisho } from './types.ts';
       view_id = String(Math.random());
       url = here;
       scroll = 0;
+      // What the page called before the first view, ahead of it, so that who is signed in is so from it on; then at once.
+      (self._skq as Call[])?.map?.(push);
+      self._skq = { push };
       c.track('page_view', { referrer, title: doc.title.slice(0, 500) });
       c.load('page');
       c.consent();
@@ -162,10 +165,9 @@ import type { Batch, Event, Sekisho } from './types.ts';
   for (const type of 'click focus blur scroll visibilitychange pagehide pageshow storage'.split(' '))
     addEventListener(type, c.tick as EventListener, true);
 
+  /** Runs a call of the queue; one that does not exist must not cost the view. */
+  const push = ([name, ...args]: Call) => c[name as 'op']?.(...(args as [string]));
+
   c.set();
   c.tick({});
-  // Runs what the page called before the tracker had loaded, and from now on at once.
-  const push = ([name, ...args]: [string, ...unknown[]]) => c[name as 'op'](...(args as [string]));
-  (self._skq as [string, ...unknown[]][])?.map(push);
-  self._skq = { push };
 }
