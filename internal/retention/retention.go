@@ -1,9 +1,17 @@
-// Package retention makes ClickHouse forget on time: every table expires its rows, and every column of the events
-// table expires by its own data category (Art. 7-5).
+// Package retention makes the house forget on time (Art. 7-5), and proves it:
+//
+//	Apply      sets when ClickHouse expires every table and every column of events, by data category
+//	Topic      says when Kafka forgets a topic
+//	Dispose    deletes rows that no purpose is left for, however young
+//	Enforce    does at once what the engine has put off; DropDetached what it does not reach
+//	Inspect    tells of everything how old its oldest datum is and how old it may be, and gives the verdict
+//
+// It reads and sets one server's ClickHouse; in a cluster, Inspect has to be asked on every one.
 package retention
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -22,12 +30,29 @@ type Store interface {
 	Exec(ctx context.Context, sql string) error
 }
 
-// recordTables keep records of processing; their rows expire with the category record, by this column.
-var recordTables = map[string]string{"consent_acts": "time", "consent_masks": "denied_at", "event_drops": "hour", "audit": "time"}
+// recordTables keep records of processing; their rows expire with the category record, by this column. The ids of
+// consent_acts are part of the record: without them it proves nobody's consent.
+var recordTables = map[string]string{"consent_acts": "time", "event_drops": "hour", "audit": "time"}
+
+// maskTable hides rows of events, so its rows stay for as long as the ones they hide, and no longer.
+const maskTable, maskColumn = "consent_masks", "denied_at"
+
+// lastingTables say nothing of a person and have no end: a proof that expires proves nothing.
+var lastingTables = []string{"ledger_records"}
+
+// foreignTables are not this house's and hold nothing of it: the migration tool's own.
+var foreignTables = []string{"goose_db_version"}
 
 // keyColumns are part of the events table's sorting key: ClickHouse cannot empty them, so rows that hold them expire
 // whole. session_id says nothing once visitor_id is gone: it is a hash over it.
 var keyColumns = []string{"site", "time", "session_id"}
+
+// margin is how much earlier than its limit everything is told to expire: ClickHouse does it in merges that it puts
+// off for hours, and keeps the merged parts for a while.
+const margin = 24 * time.Hour
+
+// expiry is when a table or column with a limit in days is told to expire, in hours.
+func expiry(days int) int { return max(24*days-int(margin.Hours()), 12*days) }
 
 // Days is how long a category may be kept: the shortest period among the policies in force at t, so that two policies
 // on one table never lengthen each other. 0 when some policy does not name it.
@@ -54,44 +79,93 @@ func Period(policies *policy.Register, c core.Category, t time.Time) time.Durati
 	return time.Duration(Days(policies, c, t)) * 24 * time.Hour
 }
 
+// limits are how long everything in ClickHouse may be kept, in days.
+type limits struct {
+	events  int            // a row of events: the longest period of what it holds
+	records int            // a record of processing
+	columns map[string]int // a column of events
+}
+
+func limitsAt(columns []column, policies *policy.Register, now time.Time) (limits, error) {
+	l := limits{records: Days(policies, core.Record, now), columns: map[string]int{}}
+	if l.records == 0 {
+		return l, errors.New("the policy has no period for record")
+	}
+	for _, c := range columns {
+		days := Days(policies, c.category, now)
+		if days == 0 {
+			return l, fmt.Errorf("column %s: the policy has no period for %s", c.name, c.category)
+		}
+		l.columns[c.name] = days
+		if c.category != core.Record {
+			l.events = max(l.events, days)
+		}
+	}
+	for _, c := range columns {
+		if c.category == core.Record || slices.Contains(keyColumns, c.name) {
+			l.columns[c.name] = l.events // it goes with its row
+		}
+	}
+	return l, nil
+}
+
+// table is a table whose rows expire whole, by a column that tells their time.
+type table struct {
+	name, time string
+	days       int
+}
+
+// tables are all but events, by name.
+func (l limits) tables() []table {
+	all := []table{{maskTable, maskColumn, l.events}}
+	for name, column := range recordTables {
+		all = append(all, table{name, column, l.records})
+	}
+	slices.SortFunc(all, func(a, b table) int { return strings.Compare(a.name, b.name) })
+	return all
+}
+
+// shorter reports whether a column expires before its row.
+func (l limits) shorter(column string) bool { return l.columns[column] < l.events }
+
 // Apply sets the expiry of every table and column from the policies in force. It is idempotent. A stored column whose
 // category has no period is an error: configuration without one does not start.
 func Apply(ctx context.Context, db Store, policies *policy.Register, now time.Time, logger *slog.Logger) error {
-	columns, err := categories(ctx, db)
+	columns, err := eventColumns(ctx, db)
 	if err != nil {
 		return fmt.Errorf("apply retention: %w", err)
 	}
-	longest := 0
-	for name, category := range columns {
-		days := Days(policies, category, now)
-		if days == 0 {
-			return fmt.Errorf("apply retention: column %s: the policy has no period for %s", name, category)
-		}
-		if category != core.Record {
-			longest = max(longest, days)
-		}
+	l, err := limitsAt(columns, policies, now)
+	if err != nil {
+		return fmt.Errorf("apply retention: %w", err)
 	}
+	shorter := 0
 	var changes []string
-	for name, category := range columns {
-		days := Days(policies, category, now)
-		if category == core.Record || days >= longest || slices.Contains(keyColumns, name) {
-			continue // goes with its row
+	for _, c := range columns {
+		switch {
+		case l.shorter(c.name):
+			changes = append(changes, "MODIFY COLUMN `"+c.name+"` TTL "+after("time", l.columns[c.name]))
+			shorter++
+		case c.expires: // by a policy that is no longer in force
+			changes = append(changes, "MODIFY COLUMN `"+c.name+"` REMOVE TTL")
 		}
-		changes = append(changes, "MODIFY COLUMN `"+name+"` TTL toDateTime(time) + INTERVAL "+strconv.Itoa(days)+" DAY")
 	}
-	slices.Sort(changes)
-	changes = append(changes, "MODIFY TTL toDateTime(time) + INTERVAL "+strconv.Itoa(longest)+" DAY")
+	changes = append(changes, "MODIFY TTL "+after("time", l.events))
 	if err := db.Exec(ctx, "ALTER TABLE events "+strings.Join(changes, ", ")); err != nil {
 		return fmt.Errorf("apply retention: events: %w", err)
 	}
-	records := Days(policies, core.Record, now)
-	for table, column := range recordTables {
-		if err := db.Exec(ctx, "ALTER TABLE "+table+" MODIFY TTL toDateTime("+column+") + INTERVAL "+strconv.Itoa(records)+" DAY"); err != nil {
-			return fmt.Errorf("apply retention: %s: %w", table, err)
+	for _, t := range l.tables() {
+		if err := db.Exec(ctx, "ALTER TABLE "+t.name+" MODIFY TTL "+after(t.time, t.days)); err != nil {
+			return fmt.Errorf("apply retention: %s: %w", t.name, err)
 		}
 	}
-	logger.LogAttrs(ctx, slog.LevelInfo, "retention set", slog.Int("events_days", longest), slog.Int("columns_shorter", len(changes)-1), slog.Int("records_days", records))
+	logger.LogAttrs(ctx, slog.LevelInfo, "retention set", slog.Int("events_days", l.events), slog.Int("columns_shorter", shorter), slog.Int("records_days", l.records))
 	return nil
+}
+
+// after is the expression of an expiry.
+func after(column string, days int) string {
+	return "toDateTime(" + column + ") + INTERVAL " + strconv.Itoa(expiry(days)) + " HOUR"
 }
 
 // Clear reports whether no row of events before a time carries a pseudonym of a subject any more.
@@ -108,23 +182,53 @@ func Clear(ctx context.Context, db Store, before time.Time) (bool, error) {
 	return err == nil && rows == 0, err
 }
 
-// categories reads the events table's columns with the data categories in their comments.
-func categories(ctx context.Context, db Store) (map[string]core.Category, error) {
-	columns := map[string]core.Category{}
-	err := db.Select(ctx, `SELECT name, comment FROM system.columns WHERE database = currentDatabase() AND table = 'events'`, nil,
+// column is a column of events with the data category in its comment.
+type column struct {
+	name, kind string
+	category   core.Category
+	expires    bool // it has an expiry of its own
+}
+
+// eventColumns reads the columns of events in their order.
+func eventColumns(ctx context.Context, db Store) ([]column, error) {
+	var definition string
+	err := one(ctx, db, "SELECT create_table_query FROM system.tables WHERE database = currentDatabase() AND name = 'events'", nil, &definition)
+	if err != nil {
+		return nil, err
+	}
+	definition, _, _ = strings.Cut(definition, ") ENGINE = ")
+	expiring := map[string]bool{}
+	for part := range strings.SplitSeq(definition, ", `") {
+		name, rest, _ := strings.Cut(part, "` ")
+		expiring[name] = strings.Contains(rest, " TTL toDateTime(time)")
+	}
+	var columns []column
+	err = db.Select(ctx, "SELECT name, type, comment FROM system.columns WHERE database = currentDatabase() AND table = 'events' ORDER BY position", nil,
 		clickhouse.Limits{}, func(rows clickhouse.Rows) error {
 			for rows.Next() {
-				var name, comment string
-				if err := rows.Scan(&name, &comment); err != nil {
+				var c column
+				var comment string
+				if err := rows.Scan(&c.name, &c.kind, &comment); err != nil {
 					return err
 				}
-				category, ok := core.ParseCategory(comment)
-				if !ok {
-					return fmt.Errorf("column %s has no data category", name)
+				var ok bool
+				if c.category, ok = core.ParseCategory(comment); !ok {
+					return fmt.Errorf("column %s has no data category", c.name)
 				}
-				columns[name] = category
+				c.expires = expiring[c.name]
+				columns = append(columns, c)
 			}
 			return nil
 		})
 	return columns, err
+}
+
+// one reads a single row.
+func one(ctx context.Context, db Store, sql string, params map[string]string, to ...any) error {
+	return db.Select(ctx, sql, params, clickhouse.Limits{}, func(rows clickhouse.Rows) error {
+		if !rows.Next() {
+			return errors.New("no row")
+		}
+		return rows.Scan(to...)
+	})
 }
