@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"strconv"
 	"time"
 
 	"github.com/sekisho/sekisho/internal/clickhouse"
@@ -60,7 +59,15 @@ func startEngines(ctx context.Context, cfg *config.Config, embed bool, logger *s
 	return e, nil
 }
 
+// startKafka starts or reaches the event log and sees to its topics.
 func (e *engines) startKafka(ctx context.Context, cfg *config.Config, embed bool, logger *slog.Logger) error {
+	if err := e.reachKafka(ctx, cfg, embed, logger); err != nil {
+		return err
+	}
+	return e.ensureTopics(ctx, cfg)
+}
+
+func (e *engines) reachKafka(ctx context.Context, cfg *config.Config, embed bool, logger *slog.Logger) error {
 	brokers := cfg.Kafka.Brokers
 	if len(brokers) == 0 {
 		if !embed {
@@ -87,11 +94,16 @@ func (e *engines) startKafka(ctx context.Context, cfg *config.Config, embed bool
 	}
 	e.cluster = cluster
 	e.stops = append(e.stops, func(context.Context) error { cluster.Close(); return nil })
-	keep := strconv.FormatInt(cfg.Kafka.Retention.Milliseconds(), 10)
-	err = kafka.NewAdmin(cluster).EnsureTopics(ctx, []kafka.Topic{
+	return nil
+}
+
+// ensureTopics makes the topics that are missing and sets how long each keeps what it holds.
+func (e *engines) ensureTopics(ctx context.Context, cfg *config.Config) error {
+	events, letters := retention.Shares(cfg.Kafka.Retention)
+	err := kafka.NewAdmin(e.cluster).EnsureTopics(ctx, []kafka.Topic{
 		{
 			Name: cfg.Topic("events"), Partitions: cfg.Kafka.Partitions, ReplicationFactor: cfg.Kafka.Replication,
-			Config: map[string]string{"cleanup.policy": "delete", "retention.ms": keep},
+			Config: retention.Topic(events),
 		},
 		{
 			Name: cfg.Topic("consent"), Partitions: cfg.Kafka.Partitions, ReplicationFactor: cfg.Kafka.Replication,
@@ -99,7 +111,7 @@ func (e *engines) startKafka(ctx context.Context, cfg *config.Config, embed bool
 		},
 		{
 			Name: cfg.Topic("dead-letters"), Partitions: 1, ReplicationFactor: cfg.Kafka.Replication,
-			Config: map[string]string{"cleanup.policy": "delete", "retention.ms": keep},
+			Config: retention.Topic(letters),
 		},
 		{
 			// The ledger is a function of this topic, so it stays: an entry holds nothing of a person.
@@ -159,7 +171,11 @@ func migrate(ctx context.Context, db *clickhouse.DB, policies *policy.Register, 
 
 // registries loads the policies and the sites, and holds every site against its policy.
 func registries(cfg *config.Config) (*policy.Register, *site.Registry, error) {
-	policies, err := policy.Builtin()
+	all, err := packs(cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	policies, err := policy.Load(all)
 	if err != nil {
 		return nil, nil, err
 	}

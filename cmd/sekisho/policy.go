@@ -13,24 +13,23 @@ import (
 
 	"golang.org/x/text/width"
 
+	"github.com/sekisho/sekisho/internal/config"
 	"github.com/sekisho/sekisho/internal/core"
 	"github.com/sekisho/sekisho/internal/policy"
 )
 
 // policyCommand keeps the policy packs. What its parts refuse and why is told in package policy.
 type policyCommand struct {
-	Policies string `help:"Directory of policy packs, <id>/<date>.yaml. None: those that ship with the program." type:"path" placeholder:"DIR" env:"SEKISHO_POLICIES"`
-
 	Check   policyCheck   `cmd:"" help:"Hold policy packs against their schema and rules; every fault is listed."`
 	Diff    policyDiff    `cmd:"" help:"Say what changes from one version to another, and what that does to stored data and to consents."`
 	Publish policyPublish `cmd:"" help:"Add a version to a directory of packs. What is published is never changed."`
 	Show    policyShow    `cmd:"" help:"Show the version in force."`
 }
 
-// packs is where the packs are.
-func (p *policyCommand) packs() (fs.FS, error) {
-	if p.Policies != "" {
-		return os.DirFS(p.Policies), nil
+// packs is where the policy packs are.
+func packs(cfg *config.Config) (fs.FS, error) {
+	if cfg.Policies != "" {
+		return os.DirFS(cfg.Policies), nil
 	}
 	return policy.BuiltinFS()
 }
@@ -40,26 +39,26 @@ type policyCheck struct {
 }
 
 // Run implements the command.
-func (c policyCheck) Run(parent *policyCommand) error {
+func (c policyCheck) Run(cfg *config.Config) error {
 	if c.Dir != "" {
-		parent.Policies = c.Dir
+		return checkPolicies(os.Stdout, os.DirFS(c.Dir))
 	}
-	packs, err := parent.packs()
+	all, err := packs(cfg)
 	if err != nil {
 		return err
 	}
-	return checkPolicies(os.Stdout, packs)
+	return checkPolicies(os.Stdout, all)
 }
 
-func checkPolicies(w io.Writer, packs fs.FS) error {
-	faults := policy.Check(packs)
+func checkPolicies(w io.Writer, all fs.FS) error {
+	faults := policy.Check(all)
 	for _, f := range faults {
 		fmt.Fprintln(w, f)
 	}
 	if len(faults) > 0 {
 		return fmt.Errorf("check policies: %d faults", len(faults))
 	}
-	register, err := policy.Load(packs)
+	register, err := policy.Load(all)
 	if err != nil {
 		return err
 	}
@@ -75,12 +74,12 @@ type policyDiff struct {
 }
 
 // Run implements the command.
-func (d policyDiff) Run(parent *policyCommand) error {
-	packs, err := parent.packs()
+func (d policyDiff) Run(cfg *config.Config) error {
+	all, err := packs(cfg)
 	if err != nil {
 		return err
 	}
-	register, err := policy.Load(packs)
+	register, err := policy.Load(all)
 	if err != nil {
 		return err
 	}
@@ -182,11 +181,11 @@ type policyPublish struct {
 }
 
 // Run implements the command.
-func (p policyPublish) Run(parent *policyCommand) error {
-	if parent.Policies == "" {
+func (p policyPublish) Run(cfg *config.Config) error {
+	if cfg.Policies == "" {
 		return errors.New("publish policy: name the directory of packs (--policies); those that ship with the program are part of it")
 	}
-	publication, err := policy.Prepare(parent.Policies, p.File, time.Now())
+	publication, err := policy.Prepare(cfg.Policies, p.File, time.Now())
 	if err != nil {
 		return err
 	}
@@ -215,12 +214,12 @@ type policyShow struct {
 }
 
 // Run implements the command.
-func (s policyShow) Run(parent *policyCommand) error {
-	packs, err := parent.packs()
+func (s policyShow) Run(cfg *config.Config) error {
+	all, err := packs(cfg)
 	if err != nil {
 		return err
 	}
-	register, err := policy.Load(packs)
+	register, err := policy.Load(all)
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,8 @@ import (
 type Config struct {
 	Data  string `help:"Directory of data, keys and spool." default:"data" env:"SEKISHO_DATA" type:"path"`
 	Sites string `help:"Site registry (YAML). Empty: the built-in sample site." env:"SEKISHO_SITES" type:"path"`
+	// Policies are read when a process starts.
+	Policies string `help:"Directory of policy packs, <id>/<date>.yaml. Empty: those that ship with the program." env:"SEKISHO_POLICIES" type:"path" placeholder:"DIR"`
 
 	Log       Log       `embed:"" prefix:"log-" envprefix:"SEKISHO_LOG_"`
 	Kafka     Kafka     `embed:"" envprefix:"SEKISHO_"`
