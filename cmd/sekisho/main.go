@@ -34,6 +34,7 @@ type cli struct {
 	Key      keyCommand       `cmd:"" help:"Make, list and revoke API keys of the query service."`
 	Ledger   ledgerCommand    `cmd:"" help:"Verify the proof ledger, receipts and stored records; print its checkpoint."`
 	Migrate  migrateCommand   `cmd:"" help:"Bring the ClickHouse schema up to date and set retention from the policy."`
+	Retain   retentionCommand `cmd:"" name:"retention" help:"Prove that nothing is kept for longer than the policy allows, and make it so."`
 	Policy   policyCommand    `cmd:"" help:"Check, compare, publish and show policy packs."`
 	Doctor   doctorCommand    `cmd:"" help:"Check what this machine and this configuration need."`
 	Settings configCommand    `cmd:"" name:"config" help:"Check or print the configuration."`

@@ -24,24 +24,28 @@ import (
 	"github.com/sekisho/sekisho/pipeline"
 )
 
-// openKeys opens the key directory, makes the keys that are due, and publishes the public key that collectors seal to.
-func openKeys(ctx context.Context, cfg *config.Config, db *clickhouse.DB, policies *policy.Register, logger *slog.Logger) (*open.Rotation, error) {
-	store, err := open.OpenStore(cfg.Path("keys"))
-	if err != nil {
-		return nil, err
-	}
-	keys, err := open.NewKeys(store, rand.Reader, time.Now)
-	if err != nil {
-		return nil, err
-	}
-	r := &open.Rotation{
-		Store: store, Keys: keys, Opener: open.NewOpener(store), KEM: pseudonym.X25519,
+// newRotation is the schedule of the keys in a store.
+func newRotation(cfg *config.Config, store *open.Store, db *clickhouse.DB, policies *policy.Register, logger *slog.Logger) *open.Rotation {
+	return &open.Rotation{
+		Store: store, Opener: open.NewOpener(store), KEM: pseudonym.X25519,
 		Publish: func(public pseudonym.PublicKey) error {
 			return pseudonym.WritePublicKey(cfg.Path("collector.pub"), public)
 		},
 		Pseudonyms: func(now time.Time) time.Duration { return retention.Period(policies, core.Pseudonym, now) },
 		Clear:      func(ctx context.Context, before time.Time) (bool, error) { return retention.Clear(ctx, db, before) },
 		Sealed:     cfg.Kafka.Retention, Logger: logger, Now: time.Now,
+	}
+}
+
+// openKeys opens the key directory, makes the keys that are due, and publishes the public key that collectors seal to.
+func openKeys(ctx context.Context, cfg *config.Config, db *clickhouse.DB, policies *policy.Register, logger *slog.Logger) (*open.Rotation, error) {
+	store, err := open.OpenStore(cfg.Path("keys"))
+	if err != nil {
+		return nil, err
+	}
+	r := newRotation(cfg, store, db, policies, logger)
+	if r.Keys, err = open.NewKeys(store, rand.Reader, time.Now); err != nil {
+		return nil, err
 	}
 	return r, r.Turn(ctx)
 }
@@ -89,6 +93,8 @@ func runPipeline(ctx context.Context, cfg *config.Config, e *engines, policies *
 	mux := http.NewServeMux()
 	mux.Handle("/", p.Handler())
 	mux.Handle("GET /metrics", metricsHandler(metrics))
+	keeper := &retainer{cfg: cfg, engines: e, policies: policies, rotation: rotation, logger: logger}
+	mux.Handle(retentionPath, keeper)
 	work, wctx := errgroup.WithContext(ctx)
 	if cfg.Pipeline.Ledger {
 		book, err := openBook(ctx, cfg, e, logger)
@@ -101,6 +107,7 @@ func runPipeline(ctx context.Context, cfg *config.Config, e *engines, policies *
 	}
 	work.Go(func() error { return p.Run(wctx) })
 	work.Go(func() error { return rotation.Run(wctx) })
+	work.Go(func() error { return keeper.run(wctx) })
 	work.Go(func() error { return serve(wctx, "pipeline", cfg.Pipeline.Addr, mux, logger) })
 	return work.Wait()
 }

@@ -192,7 +192,13 @@ func eventLines(ctx context.Context, db Store, columns []column, l limits, gone 
 			return nil, err
 		}
 		line.detached("events", g.days, gone, now)
-		lines = append(lines, line.judged())
+		line = line.judged()
+		if slices.ContainsFunc(its, func(c column) bool {
+			return c.category != core.Record && slices.Contains(keyColumns, c.name) && c.name != "time"
+		}) {
+			line.Detail = strings.TrimPrefix(line.Detail+"; in the sorting key, goes with its row", "; ")
+		}
+		lines = append(lines, line)
 	}
 	slices.SortFunc(lines, func(a, b Line) int {
 		return cmp.Or(strings.Compare(a.Category, b.Category), cmp.Compare(a.LimitDays, b.LimitDays))

@@ -194,7 +194,7 @@ func eventColumns(ctx context.Context, db Store) ([]column, error) {
 	var definition string
 	err := one(ctx, db, "SELECT create_table_query FROM system.tables WHERE database = currentDatabase() AND name = 'events'", nil, &definition)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read how events is defined (is the schema migrated?): %w", err)
 	}
 	definition, _, _ = strings.Cut(definition, ") ENGINE = ")
 	expiring := map[string]bool{}
