@@ -164,7 +164,11 @@ function answerTags(): void {
   known = notice(Object.keys(c.texts)[0] ?? '').then((said) => {
     mapped = said?.tcf ?? {};
   });
+  let seen = c.s;
   document.addEventListener('sekisho:consent', () => {
+    // The event of the start, after the bridge has: nobody has done anything.
+    if (c.s === seen) return;
+    seen = c.s;
     status = c.s.v ? 'useractioncomplete' : 'cmpuishown';
     known.then(() => {
       for (const [id, callback] of listeners) call(callback, data(id));
