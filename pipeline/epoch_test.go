@@ -89,7 +89,7 @@ func (h *house) visible(where string) uint64 {
 	}
 	sql := strings.NewReplacer(
 		"/*columns*/", "e.visitor_id, e.account_id, e.device_key, e.time,", "{site:String}", "'shop'", "{bit:UInt8}", "10", "{from:Int64}", "0",
-		"{to:Int64}", fmt.Sprint(time.Now().Add(time.Hour).UnixMilli()),
+		"{policy:String}", "'default/'", "{to:Int64}", fmt.Sprint(time.Now().Add(time.Hour).UnixMilli()),
 	).Replace(string(gate))
 	return h.count("WITH " + sql + " SELECT count() FROM gate WHERE left_out = '' AND " + where)
 }

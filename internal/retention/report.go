@@ -193,9 +193,7 @@ func eventLines(ctx context.Context, db Store, columns []column, l limits, gone 
 		}
 		line.detached("events", g.days, gone, now)
 		line = line.judged()
-		if slices.ContainsFunc(its, func(c column) bool {
-			return c.category != core.Record && slices.Contains(keyColumns, c.name) && c.name != "time"
-		}) {
+		if l.own[g.category] < g.days {
 			line.Detail = strings.TrimPrefix(line.Detail+"; in the sorting key, goes with its row", "; ")
 		}
 		lines = append(lines, line)

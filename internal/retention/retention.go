@@ -81,13 +81,14 @@ func Period(policies *policy.Register, c core.Category, t time.Time) time.Durati
 
 // limits are how long everything in ClickHouse may be kept, in days.
 type limits struct {
-	events  int            // a row of events: the longest period of what it holds
-	records int            // a record of processing
-	columns map[string]int // a column of events
+	events  int                   // a row of events: the longest period of what it holds
+	records int                   // a record of processing
+	columns map[string]int        // a column of events
+	own     map[core.Category]int // what the policy says of a category
 }
 
 func limitsAt(columns []column, policies *policy.Register, now time.Time) (limits, error) {
-	l := limits{records: Days(policies, core.Record, now), columns: map[string]int{}}
+	l := limits{records: Days(policies, core.Record, now), columns: map[string]int{}, own: map[core.Category]int{}}
 	if l.records == 0 {
 		return l, errors.New("the policy has no period for record")
 	}
@@ -96,7 +97,7 @@ func limitsAt(columns []column, policies *policy.Register, now time.Time) (limit
 		if days == 0 {
 			return l, fmt.Errorf("column %s: the policy has no period for %s", c.name, c.category)
 		}
-		l.columns[c.name] = days
+		l.columns[c.name], l.own[c.category] = days, days
 		if c.category != core.Record {
 			l.events = max(l.events, days)
 		}

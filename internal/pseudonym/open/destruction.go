@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -132,6 +131,16 @@ func (s *Store) resume(now time.Time) error {
 		return fmt.Errorf("finish destructions: %w", err)
 	}
 	defer unlock()
+	marked := map[KeyKind][]string{}
+	for _, kind := range keyKinds {
+		if marked[kind], err = s.epochs(kind, goneSuffix); err != nil {
+			return err
+		}
+		s.resumed = s.resumed && len(marked[kind]) == 0
+	}
+	if s.resumed {
+		return nil
+	}
 	records, err := s.Destructions()
 	if err != nil {
 		return err
@@ -144,12 +153,8 @@ func (s *Store) resume(now time.Time) error {
 			begun[name] = d
 		}
 	}
-	for _, kind := range keyKinds {
-		marked, err := s.epochs(kind, goneSuffix)
-		if err != nil {
-			return err
-		}
-		for _, epoch := range marked {
+	for kind, epochs := range marked {
+		for _, epoch := range epochs {
 			if _, ok := begun[string(kind)+"/"+epoch]; ok {
 				continue
 			}
@@ -166,6 +171,7 @@ func (s *Store) resume(now time.Time) error {
 			return err
 		}
 	}
+	s.resumed = true
 	return nil
 }
 
@@ -209,6 +215,26 @@ func (s *Store) Destructions() ([]Destruction, error) {
 // whole is the part of the records that is complete: a crash may leave half a line at the end.
 func whole(content []byte) []byte { return content[:bytes.LastIndexByte(content, '\n')+1] }
 
+// maxRecord bounds a record, in bytes.
+const maxRecord = 4096
+
+// wholeSize is the size of the part of the records that is complete.
+func wholeSize(f *os.File) (int64, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	from := max(info.Size()-maxRecord, 0)
+	tail := make([]byte, info.Size()-from)
+	if _, err := f.ReadAt(tail, from); err != nil {
+		return 0, err
+	}
+	if from > 0 && len(whole(tail)) == 0 {
+		return 0, errors.New("the records end in what is none")
+	}
+	return from + int64(len(whole(tail))), nil
+}
+
 // record appends a destruction to the records, and returns when it is on disk. The caller holds the lock.
 func (s *Store) record(d Destruction) error {
 	line, err := json.Marshal(d)
@@ -219,8 +245,7 @@ func (s *Store) record(d Destruction) error {
 	if err != nil {
 		return fmt.Errorf("record destruction: %w", err)
 	}
-	content, err := io.ReadAll(f)
-	end := int64(len(whole(content)))
+	end, err := wholeSize(f)
 	if err == nil {
 		err = f.Truncate(end)
 	}

@@ -229,8 +229,6 @@ func Yesterday(now time.Time) string {
 
 // DestroyBefore destroys the cookieless keys of days before the one given and names what it destroyed, as site/day.
 func (k *Keys) DestroyBefore(day string) ([]string, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
 	names, err := k.store.epochs(CookielessKey, keySuffix)
 	if err != nil {
 		return nil, fmt.Errorf("destroy cookieless keys: %w", err)
@@ -245,6 +243,8 @@ func (k *Keys) DestroyBefore(day string) ([]string, error) {
 		}
 		destroyed = append(destroyed, name)
 	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	for name, key := range k.days { // those that another process destroyed as well
 		if path.Base(name) < day {
 			clear(key)

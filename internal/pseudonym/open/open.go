@@ -134,9 +134,14 @@ func (o *Opener) session(epoch uint32, wrapped []byte) (cipher.AEAD, bool) {
 func (o *Opener) ForgetDestroyed() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	gone := map[uint32]bool{}
 	for name := range o.sessions {
 		epoch := binary.BigEndian.Uint32([]byte(name))
-		if _, err := os.Stat(o.store.sealPath(epoch)); errors.Is(err, fs.ErrNotExist) {
+		if _, looked := gone[epoch]; !looked {
+			_, err := os.Stat(o.store.sealPath(epoch))
+			gone[epoch] = errors.Is(err, fs.ErrNotExist)
+		}
+		if gone[epoch] {
 			delete(o.sessions, name)
 		}
 	}

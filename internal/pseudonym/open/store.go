@@ -31,6 +31,8 @@ type Store struct {
 	// OnDestroyed, if set, is told of every destruction twice: when the key is out of use and its record is on disk,
 	// and again, Confirmed, when its bytes are gone. After a crash it may be told once more. Set it before the first use.
 	OnDestroyed func(Destruction)
+
+	resumed bool // nothing of before this process is left unfinished; the lock guards it
 }
 
 // OpenStore opens a key directory, making it if need be. A directory that others may enter is refused.
