@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gin-gonic/gin"
 	"github.com/google/uuid"
@@ -187,6 +188,9 @@ func head(s string, n int) string {
 	}
 	return strings.ToValidUTF8(s, "")
 }
+
+// fits reports whether a text outside a body has at most n characters and is UTF-8, which messages must be.
+func fits(s string, n int) bool { return utf8.ValidString(s) && utf8.RuneCountInString(s) <= n }
 
 // clientIP is the address of the connection, or, when that is a trusted proxy, the last address of X-Forwarded-For
 // that is none: what stands to the left of it was written by the client.

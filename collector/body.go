@@ -7,6 +7,8 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/gin-gonic/gin"
 	"github.com/klauspost/compress/zstd"
@@ -14,9 +16,17 @@ import (
 	"github.com/sekisho/sekisho/internal/core"
 )
 
+// The media types of bodies. A browser sends text/plain without asking first.
+const (
+	applicationJSON = "application/json"
+	textPlain       = "text/plain"
+	ndjson          = "application/x-ndjson"
+)
+
 const (
 	maxBody         = 1 << 20 // as sent
 	maxDecompressed = 4 << 20 // what a bomb may grow to
+	maxWindow       = 8 << 20 // of zstd: what RFC 9659 lets a sender use
 )
 
 // body is a request's body, decompressed.
@@ -28,11 +38,11 @@ type body struct {
 // release is where a pool would take the buffer back. Strings of events are copies, so nothing refers to it.
 func (b *body) release() { b.Reset() }
 
-// read takes the body in, within the limits.
-func (c *Collector) read(g *gin.Context) (*body, error) {
+// read takes a body of one of the media types in, within the limits.
+func (c *Collector) read(g *gin.Context, types ...string) (*body, error) {
 	media, _, err := mime.ParseMediaType(g.GetHeader("Content-Type"))
-	if err != nil || media != "application/json" && media != "text/plain" && media != "application/x-ndjson" {
-		return nil, &core.Error{Code: core.CodeMediaType, Message: "the body must be application/json, text/plain or application/x-ndjson"}
+	if err != nil || !slices.Contains(types, media) {
+		return nil, &core.Error{Code: core.CodeMediaType, Message: "the body must be one of " + strings.Join(types, ", ")}
 	}
 	b := &body{media: media}
 	var source io.Reader = http.MaxBytesReader(g.Writer, g.Request.Body, maxBody)
@@ -45,7 +55,7 @@ func (c *Collector) read(g *gin.Context) (*body, error) {
 		}
 		source = r
 	case "zstd":
-		r, err := zstd.NewReader(source, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxDecompressed), zstd.WithDecoderLowmem(true))
+		r, err := zstd.NewReader(source, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true))
 		if err != nil {
 			return nil, readFault(err)
 		}
@@ -80,8 +90,8 @@ func readFault(err error) error {
 
 // decode reads the events. text/plain is JSON, or one event a line when it is not.
 func (b *body) decode() (*batch, *core.Error) {
-	if b.media != "text/plain" {
-		return decode(b.Bytes(), b.media == "application/x-ndjson")
+	if b.media != textPlain {
+		return decode(b.Bytes(), b.media == ndjson)
 	}
 	whole, fault := decode(b.Bytes(), false)
 	if fault == nil || fault.Code != core.CodeMalformed || !bytes.Contains(bytes.TrimSpace(b.Bytes()), []byte("\n")) {

@@ -22,7 +22,6 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/sekisho/sekisho/collector/spool"
@@ -74,15 +73,17 @@ type Scripts interface {
 	Version() string
 }
 
-// Deps are the collector's neighbours. Every field is required but States and Scripts, whose routes then answer
-// 503 and 404.
+// Deps are the collector's neighbours. Every field is required but States, Ledger, Scripts and Pages, whose routes then
+// answer 503 and 404.
 type Deps struct {
 	Sites    *site.Registry
 	Policies *policy.Register
 	Producer Producer
 	Sealer   Sealer
 	States   States
+	Ledger   Ledger
 	Scripts  Scripts
+	Pages    http.Handler // the transparency pages, below /privacy/
 	Log      *slog.Logger
 	Metrics  *prometheus.Registry
 	Random   io.Reader
@@ -135,13 +136,19 @@ func (c *Collector) routes() {
 	e := c.engine
 	e.GET("/healthz", func(g *gin.Context) { g.Status(http.StatusOK) })
 	e.GET("/readyz", c.ready)
-	e.GET("/metrics", gin.WrapH(promhttp.HandlerFor(c.deps.Metrics, promhttp.HandlerOpts{})))
 	open := e.Group("/", c.cors, c.limit)
 	open.POST("/v1/events", c.postEvents)
 	open.POST("/v1/consent", c.postConsent)
 	open.GET("/v1/consent", c.getConsent)
 	open.GET("/v1/pixel.gif", c.getPixel)
+	for _, what := range []string{"checkpoint", "proof", "key"} {
+		open.GET("/v1/ledger/"+what, c.getLedger(what))
+	}
 	open.GET("/v1/notice", c.getNotice)
+	if c.deps.Pages != nil {
+		e.GET("/privacy/*page", c.limit, gin.WrapH(c.deps.Pages))
+		e.HEAD("/privacy/*page", c.limit, gin.WrapH(c.deps.Pages))
+	}
 	e.OPTIONS("/v1/events", c.preflight)
 	e.OPTIONS("/v1/consent", c.preflight)
 	e.GET("/s.js", c.limit, c.getTracker)
@@ -151,7 +158,8 @@ func (c *Collector) routes() {
 	}
 }
 
-// Handler serves the API of schemas/openapi/collector.v1.yaml.
+// Handler serves the API of schemas/openapi/collector.v1.yaml. It is the public side: the metrics are for whoever holds
+// Deps.Metrics to serve elsewhere.
 func (c *Collector) Handler() http.Handler { return c.engine }
 
 // Close closes the spool; what is in it stays for the next start.
@@ -180,7 +188,7 @@ type result struct {
 // postEvents is the journey of a request.
 func (c *Collector) postEvents(g *gin.Context) {
 	received := c.deps.Now()
-	b, err := c.read(g)
+	b, err := c.read(g, applicationJSON, textPlain, ndjson)
 	if err != nil {
 		c.refuse(g, err)
 		return

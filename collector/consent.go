@@ -1,12 +1,8 @@
 package collector
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -20,6 +16,7 @@ import (
 	"github.com/sekisho/sekisho/internal/kafka"
 	"github.com/sekisho/sekisho/internal/policy"
 	"github.com/sekisho/sekisho/internal/site"
+	"github.com/sekisho/sekisho/internal/tcf"
 	"github.com/sekisho/sekisho/schemas/sekishov1"
 )
 
@@ -28,25 +25,32 @@ type consentReceipt struct {
 	ID            uuid.UUID `json:"id"`
 	ReceivedAt    time.Time `json:"received_at"`
 	PolicyVersion string    `json:"policy_version"`
+	// Receipts prove the act in the ledger, a purpose each (internal/ledger/receipt.schema.json). They are left out when
+	// they were not ready in time; GET /v1/ledger/proof gives them later.
+	Receipts json.RawMessage `json:"receipts,omitempty"`
 }
 
 // postConsent takes an act the same way as an event, into the same partition as the subject's events.
 func (c *Collector) postConsent(g *gin.Context) {
 	received := c.deps.Now()
-	b, err := c.read(g)
+	b, err := c.read(g, applicationJSON, textPlain)
 	if err != nil {
 		c.refuse(g, err)
 		return
 	}
 	defer b.release()
-	it, act, fault := decodeAct(b.Bytes())
+	it, act, signals, fault := decodeAct(b.Bytes())
 	if fault != nil {
 		c.refuse(g, fault)
 		return
 	}
-	s, fault := c.enter(c.admission(g.Request), it.site)
+	a := c.admission(g.Request)
+	s, fault := c.enter(a, it.site)
 	if fault == nil {
-		fault = c.check(act, s)
+		fault = c.interpret(act, signals, s)
+	}
+	if fault == nil {
+		fault = c.check(act, s, s.AllowsKey(a.key))
 	}
 	if fault != nil {
 		c.refuse(g, fault)
@@ -75,15 +79,36 @@ func (c *Collector) postConsent(g *gin.Context) {
 		return
 	}
 	c.metrics.accepted.Inc()
-	httpx.WriteJSON(g.Writer, http.StatusAccepted, consentReceipt{ID: it.id, ReceivedAt: received.UTC(), PolicyVersion: act.PolicyVersion})
+	answer := consentReceipt{ID: it.id, ReceivedAt: received.UTC(), PolicyVersion: act.PolicyVersion}
+	if wait := receiptWait(g); wait > 0 && c.deps.Ledger != nil {
+		// The act is durable whether or not its receipts are ready: they can be asked for later.
+		answer.Receipts = c.receipts(g.Request.Context(), s.ID, it.id, wait)
+	}
+	httpx.WriteJSON(g.Writer, http.StatusAccepted, answer)
 }
 
-// decodeAct reads a ConsentAct. Undeclared fields are dropped.
-func decodeAct(b []byte) (*item, *sekishov1.ConsentAct, *core.Error) {
+// What an act may say of how it came about.
+var (
+	surfaces = []string{"banner", "settings", "privacy_centre", "api"}
+	origins  = []string{"banner", "api", "tcf", "consent_mode", "import"}
+	methods  = []string{"click", "form", "signal", "api_call", "document"}
+	actors   = []string{"subject", "representative", "operator"}
+)
+
+// decodeAct reads a ConsentAct, and the Consent Mode signals it carries as they stand there. Undeclared fields are dropped.
+func decodeAct(b []byte) (*item, *sekishov1.ConsentAct, []byte, *core.Error) {
 	s := scanner{b: b}
 	it := &item{}
 	d := decoder{scanner: &s, item: it}
 	act := &sekishov1.ConsentAct{Subject: &sekishov1.Identity{}, Surface: "api"}
+	var signals []byte
+	one := func(field string, of []string) string {
+		text := d.str(field, 1, 20)
+		if !slices.Contains(of, text) {
+			it.reject(core.CodeInvalid, field, "must be one of "+strings.Join(of, ", "))
+		}
+		return text
+	}
 	if !d.object(func(key []byte) {
 		switch string(key) {
 		case "id":
@@ -119,10 +144,28 @@ func decodeAct(b []byte) (*item, *sekishov1.ConsentAct, *core.Error) {
 		case "language":
 			act.Language = d.str("/language", 0, 35)
 		case "surface":
-			act.Surface = d.str("/surface", 1, 20)
-			if !slices.Contains([]string{"banner", "settings", "privacy_centre", "api"}, act.Surface) {
-				it.reject(core.CodeInvalid, "/surface", "must be one of the surfaces")
+			act.Surface = one("/surface", surfaces)
+		case "renewed":
+			act.Renewed = d.list("/renewed", core.MaxPurposes)
+		case "expired":
+			act.Expired = d.list("/expired", core.MaxPurposes)
+		case "source":
+			act.Source = one("/source", origins)
+		case "method":
+			act.Method = one("/method", methods)
+		case "actor":
+			act.Actor = one("/actor", actors)
+		case "tc_string":
+			act.TcString = d.str("/tc_string", 1, tcf.MaxLength)
+		case "consent_mode":
+			from := s.i
+			if s.peek() != '{' {
+				it.reject(core.CodeInvalid, "/consent_mode", "must be an object")
 			}
+			s.skip()
+			signals = s.b[from:s.i]
+		case "link":
+			act.Link = d.flag("/link")
 		case "time":
 			it.time = d.time("/time")
 		case "sent_at":
@@ -131,26 +174,35 @@ func decodeAct(b []byte) (*item, *sekishov1.ConsentAct, *core.Error) {
 			d.undeclared(key)
 		}
 	}) || !s.end() {
-		return nil, nil, malformed()
+		return nil, nil, nil, malformed()
 	}
 	d.need(act.Subject.CookieId != "" || act.Subject.DeviceId != "" || act.Subject.UserId != "", "/subject")
 	d.need(act.PolicyVersion != "", "/policy_version")
-	d.need(len(act.Granted)+len(act.Refused)+len(act.Withdrawn) > 0, "/granted")
-	return it, act, it.fault
+	said := len(act.Granted) + len(act.Refused) + len(act.Withdrawn) + len(act.Renewed) + len(act.Expired)
+	d.need(said > 0 || act.Link || act.TcString != "" || signals != nil, "/granted")
+	return it, act, signals, it.fault
 }
 
 // check holds an act against the policy it names, and spells out the children of a purpose: they are purposes of
 // their own to everything that follows.
-func (c *Collector) check(act *sekishov1.ConsentAct, s *site.Site) *core.Error {
-	pack, ok := c.deps.Policies.Version(act.PolicyVersion)
-	if !ok || pack.ID != s.Policy {
-		return &core.Error{Code: core.CodeInvalid, Field: "/policy_version", Message: "is not a version of the site's policy"}
+func (c *Collector) check(act *sekishov1.ConsentAct, s *site.Site, server bool) *core.Error {
+	pack, fault := c.packOf(act, s)
+	if fault != nil {
+		return fault
+	}
+	if fault := attribute(act, server); fault != nil {
+		return fault
+	}
+	for i, id := range act.Expired {
+		if p, ok := pack.Purpose(id); ok && p.Basis[s.Jurisdiction] != core.Consent {
+			return &core.Error{Code: core.CodeInvalid, Field: "/expired" + core.Index(i), Message: "rests on no consent, so none can expire"}
+		}
 	}
 	said := map[string]bool{}
 	lists := []struct {
 		field string
 		ids   *[]string
-	}{{"/granted", &act.Granted}, {"/refused", &act.Refused}, {"/withdrawn", &act.Withdrawn}}
+	}{{"/granted", &act.Granted}, {"/refused", &act.Refused}, {"/withdrawn", &act.Withdrawn}, {"/renewed", &act.Renewed}, {"/expired", &act.Expired}}
 	for _, l := range lists {
 		for i, id := range *l.ids {
 			if _, ok := pack.Purpose(id); !ok {
@@ -164,6 +216,63 @@ func (c *Collector) check(act *sekishov1.ConsentAct, s *site.Site) *core.Error {
 	}
 	for _, l := range lists {
 		*l.ids = withChildren(pack, *l.ids, said)
+	}
+	return nil
+}
+
+// packOf is the policy version that an act names.
+func (c *Collector) packOf(act *sekishov1.ConsentAct, s *site.Site) (*policy.Pack, *core.Error) {
+	pack, ok := c.deps.Policies.Version(act.PolicyVersion)
+	if !ok || pack.ID != s.Policy {
+		return nil, &core.Error{Code: core.CodeInvalid, Field: "/policy_version", Message: "is not a version of the site's policy"}
+	}
+	return pack, nil
+}
+
+// attribute fills in how the act came about where it does not say so, and holds what only a server may claim to a
+// write key: a page cannot speak for others, nor import.
+func attribute(act *sekishov1.ConsentAct, server bool) *core.Error {
+	page := act.Surface != "api"
+	switch {
+	case act.Source != "":
+	case act.TcString != "":
+		act.Source = "tcf"
+	case page:
+		act.Source = "banner"
+	default:
+		act.Source = "api"
+	}
+	switch {
+	case act.Method != "":
+	case act.Source == "tcf" || act.Source == "consent_mode":
+		act.Method = "signal"
+	case page:
+		act.Method = "click"
+	default:
+		act.Method = "api_call"
+	}
+	if act.Actor == "" {
+		act.Actor = "subject"
+	}
+	switch {
+	case server:
+	case act.Source == "import":
+		return &core.Error{Code: core.CodeForbidden, Field: "/source", Message: "an import needs a write key"}
+	case act.Actor != "subject":
+		return &core.Error{Code: core.CodeForbidden, Field: "/actor", Message: "an act for somebody else needs a write key"}
+	case len(act.Expired) > 0:
+		return &core.Error{Code: core.CodeForbidden, Field: "/expired", Message: "an expiry needs a write key"}
+	}
+	if act.Link {
+		n := 0
+		for _, id := range []string{act.Subject.GetCookieId(), act.Subject.GetDeviceId(), act.Subject.GetUserId()} {
+			if id != "" {
+				n++
+			}
+		}
+		if n < 2 {
+			return &core.Error{Code: core.CodeMissing, Field: "/subject", Message: "a link needs two identifiers"}
+		}
 	}
 	return nil
 }
@@ -196,8 +305,11 @@ func (c *Collector) getConsent(g *gin.Context) {
 	case who.CookieId == "" && who.DeviceId == "":
 		c.refuse(g, &core.Error{Code: core.CodeMissing, Field: "Sekisho-Cookie-Id", Message: "a subject is required"})
 		return
-	case head(who.CookieId, 128) != who.CookieId || head(who.DeviceId, 128) != who.DeviceId:
-		c.refuse(g, &core.Error{Code: core.CodeTooLong, Field: "Sekisho-Cookie-Id", Message: "must have at most 128 characters"})
+	case !fits(who.CookieId, 128):
+		c.refuse(g, &core.Error{Code: core.CodeTooLong, Field: "Sekisho-Cookie-Id", Message: "must have at most 128 characters, in UTF-8"})
+		return
+	case !fits(who.DeviceId, 128):
+		c.refuse(g, &core.Error{Code: core.CodeTooLong, Field: "Sekisho-Device-Id", Message: "must have at most 128 characters, in UTF-8"})
 		return
 	case c.deps.States == nil:
 		c.refuse(g, &core.Error{Code: core.CodeUnavailable, Message: "the state cannot be asked for now"})
@@ -221,45 +333,4 @@ func (c *Collector) getConsent(g *gin.Context) {
 	}
 	g.Header("Cache-Control", "no-store")
 	g.Data(http.StatusOK, "application/json", state)
-}
-
-// maxState bounds the pipeline's answer, in bytes.
-const maxState = 64 << 10
-
-// HTTPStates asks a pipeline over HTTP.
-type HTTPStates struct {
-	url    string
-	client *http.Client
-}
-
-// NewHTTPStates returns the States of the pipeline at base, its internal URL.
-func NewHTTPStates(base string, client *http.Client) *HTTPStates {
-	return &HTTPStates{url: strings.TrimSuffix(base, "/") + "/internal/v1/consent/state", client: client}
-}
-
-// State implements States.
-func (s *HTTPStates) State(ctx context.Context, sealed []byte) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url, bytes.NewReader(sealed))
-	if err != nil {
-		return nil, fmt.Errorf("ask state: %w", err)
-	}
-	request.Header.Set("Content-Type", "application/x-protobuf")
-	response, err := s.client.Do(request)
-	if err != nil {
-		return nil, fmt.Errorf("ask state: %w", err)
-	}
-	defer response.Body.Close() //nolint:errcheck // only read
-	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("ask state: status %d", response.StatusCode)
-	}
-	state, err := io.ReadAll(io.LimitReader(response.Body, maxState))
-	if err != nil {
-		return nil, fmt.Errorf("read state: %w", err)
-	}
-	if !json.Valid(state) {
-		return nil, errors.New("read state: not JSON")
-	}
-	return state, nil
 }

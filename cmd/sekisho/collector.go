@@ -20,6 +20,7 @@ import (
 	"github.com/sekisho/sekisho/internal/pseudonym"
 	"github.com/sekisho/sekisho/internal/site"
 	"github.com/sekisho/sekisho/web"
+	"github.com/sekisho/sekisho/web/transparency"
 )
 
 // publicKey is the file of the public key that the configuration names, or that the pipeline publishes in the data
@@ -79,12 +80,13 @@ func openEdge(ctx context.Context, cfg *config.Config, cluster *kafka.Cluster, p
 			return nil, fmt.Errorf("read trusted proxies: %w", err)
 		}
 	}
+	asked := collector.NewHTTPPipeline(cfg.Collector.PipelineURL, &http.Client{})
 	e.Collector, err = collector.New(collector.Config{
 		TrustedProxies: proxies, Rate: cfg.Collector.Rate, Burst: cfg.Collector.Burst,
 		SpoolDir: cfg.Path("spool"), SpoolBytes: cfg.Collector.SpoolBytes, Partitions: partitions,
 	}, collector.Deps{
 		Sites: sites, Policies: policies, Producer: e.producer, Sealer: sealer,
-		States:  collector.NewHTTPStates(cfg.Collector.PipelineURL, &http.Client{Timeout: 5 * time.Second}),
+		States: asked, Ledger: asked, Pages: transparency.Handler(policies, sites, time.Now),
 		Scripts: scripts, Log: logger, Metrics: e.metrics, Random: rand.Reader, Now: time.Now,
 	})
 	if err != nil {

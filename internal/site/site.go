@@ -27,6 +27,7 @@ type Site struct {
 	Policy         string         // id of its policy
 	Origins        []string       // browsers of these origins are admitted
 	WriteKeyHashes []string       // SHA-256 in hexadecimal; servers with one of these keys are admitted
+	TCFVendor      int      // the operator's id in the IAB's Global Vendor List; 0: none, TC strings are read for the site itself
 	Events         map[string]CustomEvent
 }
 
@@ -104,6 +105,7 @@ func Parse(data []byte) (*Registry, error) {
 			Policy       string   `yaml:"policy"`
 			Origins      []string `yaml:"origins"`
 			WriteKeys    []string `yaml:"write_keys"`
+			TCFVendor    int      `yaml:"tcf_vendor"`
 			Events       map[string]struct {
 				Category   string   `yaml:"category"`
 				Properties []string `yaml:"properties"`
@@ -118,7 +120,7 @@ func Parse(data []byte) (*Registry, error) {
 	for _, d := range document.Sites {
 		s := &Site{
 			ID: d.ID, Name: d.Name, Jurisdiction: d.Jurisdiction, Policy: d.Policy, Origins: d.Origins,
-			WriteKeyHashes: d.WriteKeys, Events: map[string]CustomEvent{},
+			WriteKeyHashes: d.WriteKeys, TCFVendor: d.TCFVendor, Events: map[string]CustomEvent{},
 		}
 		var err error
 		if s.Location, err = time.LoadLocation(d.TimeZone); err != nil {
