@@ -10,6 +10,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/sekisho/sekisho/internal/config"
 	"github.com/sekisho/sekisho/internal/policy"
 	"github.com/sekisho/sekisho/schemas"
 )
@@ -18,6 +19,7 @@ import (
 func runPolicy(t *testing.T, args ...string) error {
 	t.Helper()
 	var c struct {
+		config.Config
 		Policy policyCommand `cmd:""`
 	}
 	parser, err := kong.New(&c)
@@ -28,7 +30,7 @@ func runPolicy(t *testing.T, args ...string) error {
 	if err != nil {
 		return err
 	}
-	return command.Run()
+	return command.Run(&c.Config)
 }
 
 // published is a directory with the first built-in version, and a file with a version that changes one period.
