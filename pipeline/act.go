@@ -9,17 +9,21 @@ import (
 	"github.com/sekisho/sekisho/internal/consent"
 	"github.com/sekisho/sekisho/internal/core"
 	"github.com/sekisho/sekisho/internal/evidence"
+	"github.com/sekisho/sekisho/internal/ledger"
 	"github.com/sekisho/sekisho/internal/policy"
 	"github.com/sekisho/sekisho/internal/pseudonym/open"
 	"github.com/sekisho/sekisho/schemas/sekishov1"
 )
 
-// mask makes earlier rows of a subject invisible for a purpose. Its subject is a pseudonym as rows carry it.
+// mask makes earlier rows of a subject invisible for a purpose. Its subject is a pseudonym as rows carry it. A mask
+// that erases has the rows deleted as well. One without a subject hides nothing: it says which act wanted the erasure.
 type mask struct {
 	site     string
 	purpose  uint8
 	subject  uint64
 	deniedAt time.Time
+	erase    bool
+	act      ledger.ID // the act's leaf in the ledger; only where there is no subject
 }
 
 // effects is what a consent act comes to.
@@ -47,15 +51,24 @@ func (s *shard) act(o open.Opened, offset int64) (*effects, core.Reason, error) 
 
 	x := &effects{changed: map[uint64]consent.Subject{}}
 	said, hides := consent.Subject{}, consent.Subject{}
-	note := func(ids []string, state string, apply func(consent.State) consent.State, hide bool) bool {
+	var erases core.PurposeSet
+	note := func(ids []string, state string, hide, erase bool) bool {
 		for _, id := range ids {
 			purpose, ok := pack.Purpose(id)
 			if !ok {
 				return false
 			}
-			said[purpose.Bit] = said[purpose.Bit].Merge(apply(consent.State{}))
+			if said[purpose.Bit], ok = said[purpose.Bit].Act(state, at); !ok {
+				return false
+			}
 			if hide {
 				hides[purpose.Bit] = said[purpose.Bit]
+			}
+			if erase {
+				erases = erases.With(purpose.Bit)
+				x.masks = append(x.masks, mask{
+					site: where.ID, purpose: uint8(purpose.Bit), deniedAt: time.UnixMicro(at).UTC(), erase: true, act: evidence.LeafID(o.ID(), id),
+				})
 			}
 			x.acts = append(x.acts, evidence.Act{
 				Site: where.ID, ID: o.ID(), Schema: evidence.SchemaVersion, Purpose: id, State: state,
@@ -69,21 +82,21 @@ func (s *shard) act(o open.Opened, offset int64) (*effects, core.Reason, error) 
 		}
 		return true
 	}
-	grant := func(state consent.State) consent.State { return state.Grant(at) }
-	deny := func(state consent.State) consent.State { return state.Deny(at) }
-	if !note(a.Granted, "granted", grant, false) || !note(a.Renewed, "renewed", grant, false) ||
-		!note(a.Refused, "refused", deny, true) || !note(a.Withdrawn, "withdrawn", deny, true) ||
+	if !note(a.Granted, "granted", false, false) || !note(a.Renewed, "renewed", false, false) ||
+		!note(a.Refused, "refused", true, a.ErasePast) || !note(a.Withdrawn, "withdrawn", true, a.ErasePast) ||
 		// What expires was permitted until then: it stops, and hides nothing.
-		!note(a.Expired, "expired", deny, false) {
+		!note(a.Expired, "expired", false, false) {
 		return nil, core.ReasonUndecidable, nil
 	}
-	if a.Link && !note(s.objected(pack, said, at, cookie, device, account), "refused", deny, true) {
+	// What is objected to elsewhere is hidden, and was not asked to be erased here.
+	if a.Link && !note(s.objected(pack, said, at, cookie, device, account), "refused", true, false) {
 		return nil, core.ReasonUndecidable, nil
 	}
-	var err error
-	if x.masks, err = s.masks(where.ID, a.Subject, hides); err != nil {
+	masks, err := s.masks(where.ID, a.Subject, hides, erases)
+	if err != nil {
 		return nil, core.NoReason, err
 	}
+	x.masks = append(x.masks, masks...)
 	for _, subject := range []uint64{cookie, device, account} {
 		if subject != 0 {
 			x.changed[subject] = s.p.states.merge(subject, said)
@@ -113,7 +126,7 @@ func (s *shard) objected(pack *policy.Pack, said consent.Subject, at int64, subj
 // masks hide the rows that a subject's denials reach, under the key of every epoch that rows may still carry
 // pseudonyms of. In an epoch that was over by then the mask covers it whole, which is no other than the denial's own
 // moment would: that moment, the same in every epoch, would tell which pseudonyms are one person's.
-func (s *shard) masks(siteID string, who *sekishov1.Identity, said consent.Subject) ([]mask, error) {
+func (s *shard) masks(siteID string, who *sekishov1.Identity, said consent.Subject, erases core.PurposeSet) ([]mask, error) {
 	living, err := s.p.deps.Keys.Living()
 	if err != nil {
 		return nil, err
@@ -137,7 +150,7 @@ func (s *shard) masks(siteID string, who *sekishov1.Identity, said consent.Subje
 			}
 			for _, subject := range []uint64{cookie, device, account} {
 				if subject != 0 {
-					masks = append(masks, mask{site: siteID, purpose: uint8(bit), subject: subject, deniedAt: denied})
+					masks = append(masks, mask{site: siteID, purpose: uint8(bit), subject: subject, deniedAt: denied, erase: erases.Has(bit)})
 				}
 			}
 		}

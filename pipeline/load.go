@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -28,6 +29,7 @@ type block struct {
 	drops    map[dropKey]uint64
 	letters  []kafka.Message
 	stored   map[core.EventType]int
+	decided  time.Time // when what it rests on was known
 }
 
 type dropKey struct {
@@ -44,10 +46,10 @@ type decisionDrop struct {
 	kind   core.EventType
 }
 
-func newBlock() *block {
+func newBlock(now time.Time) *block {
 	return &block{
 		events: eventColumns(), subjects: map[uint64]consent.Subject{}, drops: map[dropKey]uint64{},
-		stored: map[core.EventType]int{},
+		stored: map[core.EventType]int{}, decided: now,
 	}
 }
 
@@ -95,6 +97,13 @@ func (b *block) deadLetter(record kafka.Record, site string, reason core.Reason)
 	b.dropAs(decisionDrop{site: letter.Site, timeUs: record.Time.UnixMicro()}, reason)
 }
 
+// staleAfter is how long a decided block may wait for the store. A denial that came since is not in it, and the mask that
+// hides its rows is retired once it is folded into the rows that are there (internal/subject): rows that came later than
+// that would be seen again. So a block that waited longer is decided anew.
+const staleAfter = 15 * time.Minute
+
+var errStale = errors.New("it waited for the store for too long")
+
 // load writes a block, each table under a token made of the range. What decides later events goes first; acts and events
 // go last, because a restart recognises a record by them: when they are there, everything else that it came to is.
 func (s *shard) load(ctx context.Context, b *block, r span) error {
@@ -123,7 +132,12 @@ func (s *shard) load(ctx context.Context, b *block, r span) error {
 			return s.insert(ctx, "events", token, b.rows, columns)
 		}},
 	} {
-		if _, err := retry(ctx, s.p, func() (struct{}, error) { return struct{}{}, step.do(ctx, token) }); err != nil {
+		if _, err := retry(ctx, s.p, func() (struct{}, error) {
+			if s.p.deps.Now().Sub(b.decided) > staleAfter {
+				return struct{}{}, errStale
+			}
+			return struct{}{}, step.do(ctx, token)
+		}); err != nil {
 			return fmt.Errorf("%s: %w", step.name, err)
 		}
 	}

@@ -139,7 +139,14 @@ func (p *Pipeline) Consume(ctx context.Context, claim *kafka.Claim) error {
 		if err := claim.Commit(ctx, r.start, planned.String()); err != nil {
 			return fmt.Errorf("plan batch: %w", err)
 		}
-		if err := s.load(ctx, b, r); err != nil {
+		err = s.load(ctx, b, r)
+		if errors.Is(err, errStale) { // as after a crash
+			if s, err = p.restore(ctx, kafka.Assignment{Partition: claim.Partition(), Note: planned.String()}); err != nil {
+				return fmt.Errorf("decide batch anew: %w", err)
+			}
+			continue
+		}
+		if err != nil {
 			return err
 		}
 		loaded = r.end
@@ -205,7 +212,7 @@ func (s *shard) gather(ctx context.Context, claim *kafka.Claim) ([]kafka.Record,
 
 // process takes every record of a range through its journey.
 func (s *shard) process(records []kafka.Record) (*block, error) {
-	b := newBlock()
+	b := newBlock(s.p.deps.Now())
 	for _, record := range records {
 		opened, reason := s.p.deps.Opener.Open(record.Value)
 		if reason.DeadLetter() {

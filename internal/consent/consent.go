@@ -130,52 +130,19 @@ func Decide(rules *Rules, in *Inputs) Decision {
 	}
 	category := in.Type.Category()
 	var optOut bool
-	var blocked [4]bool // by why: consent missing, refused, device, GPC
-	const (
-		missing = iota
-		refused
-		device
-		gpc
-	)
+	var blocked [numRulings]bool
 	for bit := range core.Purpose(core.MaxPurposes) {
 		rule := &rules[bit]
-		if rule.Basis == core.NoBasis || !rule.Categories.Has(category) {
+		ruling, conflict := in.rule(rule, category, bit)
+		if !ruling.Permits() {
+			blocked[ruling] = true
 			continue
 		}
-		granted, objected := in.standing(bit)
-		switch rule.Basis {
-		case core.Consent:
-			if objected {
-				blocked[refused] = true
-				continue
-			}
-			if !granted {
-				blocked[missing] = true
-				continue
-			}
-		case core.OptOut:
-			if objected {
-				blocked[refused] = true
-				continue
-			}
-		}
-		if rule.Basis != core.Notified {
-			if in.DeviceRefused.Has(bit) {
-				blocked[device] = true
-				continue
-			}
-			if in.GPC && rule.GPCDenied {
-				if !granted {
-					blocked[gpc] = true
-					continue
-				}
-				d.GPCConflict = true
-			}
-		}
+		d.GPCConflict = d.GPCConflict || conflict
 		d.Purposes = d.Purposes.With(bit)
 		d.Categories |= rule.Categories
-		d.Consented = d.Consented || rule.Basis == core.Consent
-		optOut = optOut || rule.Basis == core.OptOut
+		d.Consented = d.Consented || ruling == Granted
+		optOut = optOut || ruling == NotObjected
 	}
 	switch {
 	case d.Consented:
@@ -184,13 +151,13 @@ func Decide(rules *Rules, in *Inputs) Decision {
 		d.Reason = core.ReasonOptOut
 	case d.Purposes != 0:
 		d.Reason = core.ReasonNotified
-	case blocked[refused]:
+	case blocked[Refused]:
 		d.Reason = core.ReasonRefused
-	case blocked[device]:
+	case blocked[DeviceRefused]:
 		d.Reason = core.ReasonDeviceRefused
-	case blocked[gpc]:
+	case blocked[GPCDenied]:
 		d.Reason = core.ReasonGPC
-	case blocked[missing]:
+	case blocked[NotGranted]:
 		d.Reason = core.ReasonNoConsent
 	default:
 		d.Reason = core.ReasonNoPurpose

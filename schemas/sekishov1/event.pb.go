@@ -1067,7 +1067,9 @@ type ConsentAct struct {
 	Actor         string                 `protobuf:"bytes,15,opt,name=actor,proto3" json:"actor,omitempty"`     // subject, representative, operator
 	TcString      string                 `protobuf:"bytes,16,opt,name=tc_string,json=tcString,proto3" json:"tc_string,omitempty"`
 	// The identities of the subject belong to one person from now on: what one of them denied binds all.
-	Link          bool `protobuf:"varint,17,opt,name=link,proto3" json:"link,omitempty"`
+	Link bool `protobuf:"varint,17,opt,name=link,proto3" json:"link,omitempty"`
+	// What is stored for the purposes refused or withdrawn here is to be deleted, not only hidden.
+	ErasePast     bool `protobuf:"varint,18,opt,name=erase_past,json=erasePast,proto3" json:"erase_past,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1221,6 +1223,13 @@ func (x *ConsentAct) GetLink() bool {
 	return false
 }
 
+func (x *ConsentAct) GetErasePast() bool {
+	if x != nil {
+		return x.ErasePast
+	}
+	return false
+}
+
 var File_sekisho_v1_event_proto protoreflect.FileDescriptor
 
 const file_sekisho_v1_event_proto_rawDesc = "" +
@@ -1317,7 +1326,7 @@ const file_sekisho_v1_event_proto_rawDesc = "" +
 	"properties\x1a=\n" +
 	"\x0fPropertiesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xde\x03\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xfd\x03\n" +
 	"\n" +
 	"ConsentAct\x12.\n" +
 	"\asubject\x18\x01 \x01(\v2\x14.sekisho.v1.IdentityR\asubject\x12\x18\n" +
@@ -1337,7 +1346,9 @@ const file_sekisho_v1_event_proto_rawDesc = "" +
 	"\x06method\x18\x0e \x01(\tR\x06method\x12\x14\n" +
 	"\x05actor\x18\x0f \x01(\tR\x05actor\x12\x1b\n" +
 	"\ttc_string\x18\x10 \x01(\tR\btcString\x12\x12\n" +
-	"\x04link\x18\x11 \x01(\bR\x04link*\xf1\x01\n" +
+	"\x04link\x18\x11 \x01(\bR\x04link\x12\x1d\n" +
+	"\n" +
+	"erase_past\x18\x12 \x01(\bR\terasePast*\xf1\x01\n" +
 	"\tEventType\x12\x1a\n" +
 	"\x16EVENT_TYPE_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14EVENT_TYPE_PAGE_VIEW\x10\x01\x12\x19\n" +
