@@ -64,10 +64,10 @@ type house struct {
 	key                       string
 }
 
-func freeAddrs(n int) ([]string, error) {
+func freeAddrs(ctx context.Context, n int) ([]string, error) {
 	var addrs []string
 	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 		if err != nil {
 			return nil, fmt.Errorf("find a free port: %w", err)
 		}
@@ -78,7 +78,7 @@ func freeAddrs(n int) ([]string, error) {
 }
 
 func startHouse(ctx context.Context, binary, data string) (*house, error) {
-	a, err := freeAddrs(8)
+	a, err := freeAddrs(ctx, 8)
 	if err != nil {
 		return nil, err
 	}
@@ -185,7 +185,7 @@ type reference struct {
 }
 
 func startReference(ctx context.Context) (*reference, error) {
-	a, err := freeAddrs(1)
+	a, err := freeAddrs(ctx, 1)
 	if err != nil {
 		return nil, err
 	}
@@ -198,7 +198,7 @@ func startReference(ctx context.Context) (*reference, error) {
 		return nil, err
 	}
 	for range 100 {
-		conn, err := net.Dial("tcp", a[0])
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", a[0])
 		if err == nil {
 			return &reference{c, a[0]}, conn.Close()
 		}

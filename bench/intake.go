@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -73,7 +74,7 @@ func load(ctx context.Context, addr string, length time.Duration, want int, requ
 }
 
 func hammer(ctx context.Context, addr string, sender, want int, request func(*bytes.Buffer, int), answered *atomic.Int64) error {
-	conn, err := net.Dial("tcp", addr)
+	conn, err := new(net.Dialer).DialContext(context.WithoutCancel(ctx), "tcp", addr)
 	if err != nil {
 		return fmt.Errorf("load: %w", err)
 	}
@@ -91,6 +92,7 @@ func hammer(ctx context.Context, addr string, sender, want int, request func(*by
 			return fmt.Errorf("load: %w", err)
 		}
 		_, err = io.Copy(io.Discard, res.Body)
+		err = errors.Join(err, res.Body.Close())
 		if err != nil || res.StatusCode != want {
 			return fmt.Errorf("load: status %d, want %d: %w", res.StatusCode, want, err)
 		}

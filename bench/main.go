@@ -12,6 +12,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -20,9 +22,6 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/sekisho/sekisho/internal/httpx"
-	"net"
-
-	"log/slog"
 )
 
 type options struct {
@@ -61,7 +60,7 @@ func serveBare(ctx context.Context, addr string) error {
 	gin.SetMode(gin.ReleaseMode)
 	e := gin.New()
 	e.POST("/v1/events", func(c *gin.Context) { c.Status(204) })
-	listener, err := net.Listen("tcp", addr)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if err != nil {
 		return fmt.Errorf("serve reference: %w", err)
 	}

@@ -129,11 +129,11 @@ func decodeAct(b []byte) (*item, *sekishov1.ConsentAct, []byte, *core.Error) {
 				}
 			})
 		case "granted":
-			act.Granted = d.list("/granted", core.MaxPurposes)
+			act.Granted = d.list("/granted")
 		case "refused":
-			act.Refused = d.list("/refused", core.MaxPurposes)
+			act.Refused = d.list("/refused")
 		case "withdrawn":
-			act.Withdrawn = d.list("/withdrawn", core.MaxPurposes)
+			act.Withdrawn = d.list("/withdrawn")
 		case "policy_version":
 			act.PolicyVersion = d.str("/policy_version", 1, 120)
 		case "text_hash":
@@ -146,9 +146,9 @@ func decodeAct(b []byte) (*item, *sekishov1.ConsentAct, []byte, *core.Error) {
 		case "surface":
 			act.Surface = one("/surface", surfaces)
 		case "renewed":
-			act.Renewed = d.list("/renewed", core.MaxPurposes)
+			act.Renewed = d.list("/renewed")
 		case "expired":
-			act.Expired = d.list("/expired", core.MaxPurposes)
+			act.Expired = d.list("/expired")
 		case "source":
 			act.Source = one("/source", origins)
 		case "method":

@@ -2,6 +2,7 @@ package collector
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -129,4 +130,25 @@ func TestThePipelineIsAskedOverHTTP(t *testing.T) {
 	if _, err := NewHTTPPipeline(server.URL, http.DefaultClient).State(t.Context(), nil); err == nil {
 		t.Error("a pipeline that is not there answers")
 	}
+}
+
+func FuzzDecodeAct(f *testing.F) {
+	f.Add([]byte(`{"site":"shop","subject":{"cookie_id":"c"},"policy_version":"default/2022-09-15","granted":["service_development"],"text_hash":"sha256:0a"}`))
+	f.Add([]byte(`{"id":"01890a5d-ac96-774b-bcce-b302099a8057","subject":{"user_id":"\u3042"},"withdrawn":[],"surface":"banner","time":1,"sent_at":"2026-04-01T12:00:00Z"}`))
+	f.Add([]byte(`{"site":"shop","tc_string":"CP","consent_mode":{"ad_storage":"denied"},"link":true,"actor":"subject","x":[{"y":null}]}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		it, act, signals, fault := decodeAct(body)
+		if fault != nil {
+			return
+		}
+		if !json.Valid(body) {
+			t.Fatal("accepted what is no JSON")
+		}
+		if signals != nil && !json.Valid(signals) {
+			t.Fatalf("signals %q are no JSON", signals)
+		}
+		if _, err := proto.Marshal(act); err != nil || it == nil {
+			t.Fatal(err)
+		}
+	})
 }

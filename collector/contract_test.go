@@ -2,6 +2,7 @@ package collector
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -82,7 +83,18 @@ type fakeScripts map[string]string
 func (s fakeScripts) Script(name string) ([]byte, bool) { body, ok := s[name]; return []byte(body), ok }
 func (fakeScripts) Version() string                     { return "v1" }
 
+// emptyLedger knows nothing of any act.
+type emptyLedger struct{}
+
+func (emptyLedger) Ask(_ context.Context, what string, _ url.Values) (int, string, []byte, error) {
+	if what == "proof" {
+		return http.StatusOK, applicationJSON, []byte(`{"receipts":[]}`), nil
+	}
+	return http.StatusOK, "text/plain; charset=utf-8", []byte("sekisho\n"), nil
+}
+
 func complete(_ *Config, d *Deps) {
+	d.Ledger = emptyLedger{}
 	d.States = &fakeStates{}
 	d.Scripts = fakeScripts{"s.js": "// tracker"}
 }
@@ -151,6 +163,11 @@ func TestAnswersAreThoseOfTheContract(t *testing.T) {
 		"a notice of another site":     {http.MethodGet, "/v1/notice?site=other&lang=ja", "", nil, complete, 404},
 		"a notice nobody can read":     {http.MethodGet, "/v1/notice?site=shop&lang=tlh", "", nil, complete, 404},
 		"a second notice too soon":     {http.MethodGet, "/v1/notice?site=shop&lang=ja", "", nil, limited, 429},
+		"a checkpoint":                 {http.MethodGet, "/v1/ledger/checkpoint", "", nil, complete, 200},
+		"the ledger's key":             {http.MethodGet, "/v1/ledger/key", "", nil, complete, 200},
+		"a proof":                      {http.MethodGet, "/v1/ledger/proof?from=1&to=2", "", nil, complete, 200},
+		"a proof without a pipeline":   {http.MethodGet, "/v1/ledger/proof?from=1&to=2", "", nil, alone, 503},
+		"a second proof too soon":      {http.MethodGet, "/v1/ledger/proof?from=1&to=2", "", nil, limited, 429},
 		"life":                         {http.MethodGet, "/healthz", "", nil, complete, 200},
 		"readiness":                    {http.MethodGet, "/readyz", "", nil, complete, 200},
 	} {
@@ -212,6 +229,7 @@ var fields = []string{
 	"user_id", "deny", "lib", "env", "operation", "engagement", "purchase", "ad", "search", "custom", "location", "events", "subject",
 	"granted", "refused", "withdrawn", "policy_version", "text_hash", "language", "surface", "name", "target", "ms", "scroll", "currency",
 	"total", "items", "sku", "price", "quantity", "action", "query", "results", "properties", "screen", "connection", "save_data",
+	"renewed", "expired", "method", "actor", "tc_string", "consent_mode", "link",
 	"my_number", "employee_name", mark, "my " + mark, "employee_" + mark,
 }
 
@@ -331,7 +349,7 @@ func TestNoInputIsAnsweredOutsideTheContract(t *testing.T) {
 		f := forger{t, rapid.Bool().Draw(t, "tame")}
 		some := func(name string, tame []string, wild ...string) string { return f.pick(name, tame, append(wild, mark)) }
 		method, target := http.MethodPost, rapid.SampledFrom([]string{
-			"/v1/events", "/v1/events", "/v1/events", "/v1/consent", "/v1/consent", "/v1/consent?", "/v1/pixel.gif", "/v1/notice", "/s.js",
+			"/v1/events", "/v1/events", "/v1/events", "/v1/consent", "/v1/consent", "/v1/consent?", "/v1/pixel.gif", "/v1/notice", "/v1/ledger/proof", "/s.js",
 		}).Draw(t, "path")
 		var body []byte
 		switch path, _, query := strings.Cut(target, "?"); {
@@ -340,7 +358,7 @@ func TestNoInputIsAnsweredOutsideTheContract(t *testing.T) {
 		default:
 			method = http.MethodGet
 			q := url.Values{}
-			for _, name := range []string{"site", "lang", "e", "u", "r", "t", "ad", "slot", mark} {
+			for _, name := range []string{"site", "lang", "e", "u", "r", "t", "ad", "slot", "act", "from", "wait", mark} {
 				if rapid.IntRange(0, 3).Draw(t, "query") > 0 {
 					q.Add(name, some(name, append([]string{mark}, queries[name]...), "", "\xff", strings.Repeat(mark, 300), "https://"+mark+".example/%zz"))
 				}

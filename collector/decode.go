@@ -212,7 +212,7 @@ func (d *decoder) event(events func()) {
 		case "user_id":
 			d.identity().UserId = d.str("/user_id", 1, 128)
 		case "deny":
-			e.Deny = d.list("/deny", 32)
+			e.Deny = d.list("/deny")
 		case "lib":
 			e.Lib = d.str("/lib", 0, 40)
 		case "env":
@@ -296,9 +296,9 @@ func (d *decoder) engagement() *sekishov1.Engagement {
 	d.child("/engagement", func(key []byte) {
 		switch string(key) {
 		case "ms":
-			e.VisibleMs = d.count("/engagement/ms", 0, 86_400_000)
+			e.VisibleMs = d.count("/engagement/ms", 86_400_000)
 		case "scroll":
-			e.ScrollPercent = d.count("/engagement/scroll", 0, 100)
+			e.ScrollPercent = d.count("/engagement/scroll", 100)
 		default:
 			d.undeclared(key)
 		}
@@ -402,7 +402,7 @@ func (d *decoder) ad() *sekishov1.Ad {
 				d.item.reject(core.CodeInvalid, "/ad/action", "must be impression or click")
 			}
 		case "visible_ms":
-			a.VisibleMs = d.count("/ad/visible_ms", 0, 86_400_000)
+			a.VisibleMs = d.count("/ad/visible_ms", 86_400_000)
 		default:
 			d.undeclared(key)
 		}
@@ -420,7 +420,7 @@ func (d *decoder) search() *sekishov1.Search {
 		case "query":
 			s.Query, said = d.str("/search/query", 0, 500), true
 		case "results":
-			s.Results, s.HasResults = d.count("/search/results", 0, math.MaxUint32), true
+			s.Results, s.HasResults = d.count("/search/results", math.MaxUint32), true
 		case "category":
 			s.Category = d.str("/search/category", 0, 120)
 		default:
@@ -550,8 +550,9 @@ func (d *decoder) flag(field string) bool {
 	return value
 }
 
-// list reads an array of at most most purpose ids.
-func (d *decoder) list(field string, most int) []string {
+// list reads an array of purpose ids.
+func (d *decoder) list(field string) []string {
+	const most = core.MaxPurposes
 	var all []string
 	if !d.array(func(i int) {
 		text, fault := d.limited(1, 64)
@@ -591,8 +592,8 @@ func (d *decoder) integer(least, most int64) (int64, bool) {
 	return n, true
 }
 
-func (d *decoder) count(field string, least, most int64) uint32 {
-	n, ok := d.integer(least, most)
+func (d *decoder) count(field string, most int64) uint32 {
+	n, ok := d.integer(0, most)
 	if !ok {
 		d.item.reject(core.CodeInvalid, field, "must be a whole number in range")
 	}
@@ -695,10 +696,10 @@ func categoryOf(key string) core.CategorySet {
 			b.WriteRune(r)
 		}
 	}
-	switch name := b.String(); {
-	case name == "my_number", name == "mynumber", name == "individual_number", name == "個人番号", name == "マイナンバー":
+	switch name := b.String(); name {
+	case "my_number", "mynumber", "individual_number", "個人番号", "マイナンバー":
 		return core.SetOf(core.IndividualNumber)
-	case name == "location":
+	case "location":
 		return 0 // dropped and counted, see event
 	default:
 		if c, ok := core.ParseCategory(name); ok {

@@ -157,7 +157,7 @@ const gif = "GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04
 func (c *Collector) getPixel(g *gin.Context) {
 	status := http.StatusOK
 	if err := c.pixel(g); err != nil {
-		var code core.Code = core.CodeInternal
+		code := core.CodeInternal
 		if e, ok := err.(*core.Error); ok { //nolint:errorlint // pixel returns it bare
 			code = e.Code
 		} else {

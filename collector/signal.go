@@ -44,7 +44,7 @@ func (c *Collector) interpret(act *sekishov1.ConsentAct, signals []byte, s *site
 	own := slices.Concat(act.Granted, act.Refused, act.Withdrawn, act.Renewed, act.Expired)
 	asked := func(id string) bool {
 		p, ok := pack.Purpose(id)
-		return ok && p.Basis[s.Jurisdiction] == core.Consent && !slices.Contains(own, id) && !ownParent(pack, own, p)
+		return ok && p.Basis[s.Jurisdiction] == core.Consent && !slices.Contains(own, id) && !ownParent(own, p)
 	}
 	for _, id := range refused {
 		if asked(id) && !slices.Contains(act.Refused, id) {
@@ -67,6 +67,6 @@ func (c *Collector) interpret(act *sekishov1.ConsentAct, signals []byte, s *site
 }
 
 // ownParent reports whether the act itself speaks of the purpose's parent, and so of the purpose.
-func ownParent(pack *policy.Pack, own []string, p *policy.Purpose) bool {
+func ownParent(own []string, p *policy.Purpose) bool {
 	return p.Parent != "" && slices.Contains(own, p.Parent)
 }

@@ -228,8 +228,8 @@ func (s *shard) scrub(x enriched) *minimised {
 	r.time = time.UnixMicro(e.TimeUs).UTC()
 	r.receivedAt = x.opened.ReceivedAt().UTC()
 	r.eventID = eventID(x.site.ID, x.opened.ID())
-	r.shard = uint16(s.partition) //nolint:gosec // G115: topics have far fewer partitions
-	r.kind = core.EventType(e.Type)
+	r.shard = uint16(s.partition)   //nolint:gosec // G115: topics have far fewer partitions
+	r.kind = core.EventType(e.Type) //nolint:gosec // G115: small enum
 	r.source = sourceNames[e.Source]
 	r.provenance = guard.Text(e.Provenance)
 	r.policy = x.pack.Version
@@ -257,7 +257,7 @@ func (s *shard) scrub(x enriched) *minimised {
 	}
 	if engagement := e.Engagement; engagement != nil {
 		r.visibleMS = engagement.VisibleMs
-		r.scrollPercent = uint8(min(engagement.ScrollPercent, 100)) //nolint:gosec // G115: at most 100
+		r.scrollPercent = uint8(min(engagement.ScrollPercent, 100))
 	}
 	r.searchResults = -1
 	if search := e.Search; search != nil {

@@ -176,7 +176,7 @@ func (s *shard) gather(ctx context.Context, claim *kafka.Claim) ([]kafka.Record,
 		batch, err := claim.Fetch(ctx)
 		if err != nil {
 			if ctx.Err() != nil {
-				return nil, span{}, nil
+				return nil, span{}, nil //nolint:nilerr // the partition is going
 			}
 			return nil, span{}, fmt.Errorf("fetch records: %w", err)
 		}

@@ -76,7 +76,7 @@ func (q *Query) write(ctx context.Context, a *audit) error {
 		{Name: "row_count", Values: []uint32{uint32(a.rows)}},        //nolint:gosec // G115: at most maxRows
 		{Name: "suppressed", Values: []uint32{uint32(a.suppressed)}}, //nolint:gosec // G115: groups of one period
 		{Name: "result", Values: []string{a.result}},
-		{Name: "duration_us", Values: []uint64{uint64(max(a.duration.Microseconds(), 0))}}, //nolint:gosec // G115: not negative
+		{Name: "duration_us", Values: []uint64{uint64(max(a.duration.Microseconds(), 0))}},
 	})
 	if err != nil {
 		return fmt.Errorf("write audit: %w", err)

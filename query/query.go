@@ -107,7 +107,7 @@ func (q *Query) ready(g *gin.Context) {
 	ctx, cancel := context.WithTimeout(g.Request.Context(), auditTimeout)
 	defer cancel()
 	err := q.deps.Store.Select(ctx, "SELECT toUInt64(1)", nil, clickhouse.Limits{Time: auditTimeout}, func(rows clickhouse.Rows) error {
-		for rows.Next() { //nolint:revive // that it answers is enough
+		for rows.Next() {
 		}
 		return nil
 	})

@@ -151,7 +151,7 @@ func (q *Query) runPart(ctx context.Context, s statement, params map[string]stri
 			}
 			read.rows = append(read.rows, row)
 			read.subjects = append(read.subjects, subjects)
-			read.small, read.all = int(small), int(all) //nolint:gosec // G115: numbers of groups
+			read.small, read.all = int(small), int(all)
 		}
 		return nil
 	})

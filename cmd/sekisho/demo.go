@@ -35,7 +35,7 @@ func (d demoCommand) Run(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	if d.Seed == 0 {
-		d.Seed = uint64(time.Now().UnixNano()) //nolint:gosec // G115: any number will do
+		d.Seed = uint64(time.Now().UnixNano())
 	}
 	return play(ctx, cfg, policies, sites, d, &http.Client{Timeout: 30 * time.Second})
 }
@@ -80,7 +80,7 @@ func playOnce(ctx context.Context, cfg *config.Config, policies *policy.Register
 	case !errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("demo: %w", err)
 	}
-	seed := uint64(time.Now().UnixNano()) //nolint:gosec // G115: any number will do
+	seed := uint64(time.Now().UnixNano())
 	d := demoCommand{Visitors: demo.DefaultVisitors, Span: demo.DefaultSpan, Seed: seed}
 	if err := play(ctx, cfg, policies, sites, d, &http.Client{Transport: inProcess{collector}}); err != nil {
 		return err

@@ -32,7 +32,7 @@ func (doctorCommand) Run(ctx context.Context, cfg *config.Config) error {
 	if len(cfg.Kafka.Brokers) > 0 {
 		check("Kafka answers", kafkaAnswers(ctx, cfg))
 	} else {
-		check("address of the embedded broker is free", free(cfg.Kafka.Addr))
+		check("address of the embedded broker is free", free(ctx, cfg.Kafka.Addr))
 	}
 	if dsn := cfg.Store.ClickHouse.Reveal(); dsn != "" {
 		db, err := clickhouse.Open(ctx, dsn)
@@ -41,13 +41,13 @@ func (doctorCommand) Run(ctx context.Context, cfg *config.Config) error {
 			_ = db.Close()
 		}
 	} else {
-		check("address of the embedded ClickHouse is free", free(cfg.Store.Addr))
+		check("address of the embedded ClickHouse is free", free(ctx, cfg.Store.Addr))
 		if cfg.Store.Library == "" {
 			_, err := fetch.Library(ctx, fetch.CacheDir(), os.Stderr)
 			check("libchdb is there and verified", err)
 		}
 	}
-	check("address of the pipeline is free", free(cfg.Pipeline.Addr))
+	check("address of the pipeline is free", free(ctx, cfg.Pipeline.Addr))
 	if sick {
 		return errors.New("something is missing")
 	}
@@ -65,8 +65,8 @@ func writable(dir string) error {
 	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
-func free(addr string) error {
-	l, err := net.Listen("tcp", addr)
+func free(ctx context.Context, addr string) error {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if err != nil {
 		return errors.New("it is taken (is sekisho running?)")
 	}

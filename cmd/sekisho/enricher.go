@@ -53,7 +53,7 @@ func (enricher) Device(userAgent, mobile, platform string) pipeline.Device {
 func (e enricher) Channel(pageURL, referrer string) pipeline.Channel {
 	c := e.channels.Visit(pageURL, referrer)
 	return pipeline.Channel{
-		Kind: string(c.Kind), Source: c.Source, Medium: c.Medium, Campaign: c.Campaign, Term: c.Term, Content: c.Content,
+		Kind: c.Kind, Source: c.Source, Medium: c.Medium, Campaign: c.Campaign, Term: c.Term, Content: c.Content,
 		ClickIDKind: c.ClickID, ReferrerHost: c.ReferrerHost,
 	}
 }

@@ -142,7 +142,7 @@ func TestTheRunningHouseReportsItsRetentionAndAppliesIt(t *testing.T) {
 	}
 
 	// A page in a browser cannot have it applied.
-	res, err := http.Post(server.URL, "text/plain", bytes.NewReader([]byte("{}"))) //nolint:noctx // a test
+	res, err := http.Post(server.URL, "text/plain", bytes.NewReader([]byte("{}")))
 	if err != nil || res.Body.Close() != nil || res.StatusCode != http.StatusUnsupportedMediaType {
 		t.Errorf("a form post: %v, %v", res.StatusCode, err)
 	}

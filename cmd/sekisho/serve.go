@@ -19,7 +19,7 @@ const grace = 10 * time.Second
 
 // serve answers on an address until ctx ends.
 func serve(ctx context.Context, name, addr string, handler http.Handler, logger *slog.Logger) error {
-	listener, err := net.Listen("tcp", addr)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if err != nil {
 		return fmt.Errorf("start %s: %w", name, err)
 	}

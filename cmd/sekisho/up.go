@@ -115,7 +115,7 @@ func ready(ctx context.Context, bases ...string) error {
 			}
 			select {
 			case <-ctx.Done():
-				return nil //nolint:nilerr // whoever ended it says why
+				return nil
 			case <-time.After(50 * time.Millisecond):
 			}
 		}

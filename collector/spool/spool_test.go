@@ -173,3 +173,46 @@ func TestAppendersAndTheDrainerTogetherLoseNothing(t *testing.T) {
 		t.Errorf("drained %v", next)
 	}
 }
+
+// Whatever a crash or a disk left in a segment, the spool opens, and gives back its whole records and nothing else.
+func FuzzRecover(f *testing.F) {
+	whole := appendRecord(appendRecord(nil, Record{Partition: 1, Value: []byte("one")}), Record{Partition: -1})
+	f.Add(whole)
+	f.Add(whole[:len(whole)-1])
+	f.Add(append(whole[:len(whole):len(whole)], 0xff, 0xff, 0xff, 0xff))
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, segment []byte) {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%020d%s", 7, suffix)), segment, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s := open(t, dir, 1<<30, 0)
+		after := Record{Partition: 2, Value: []byte("after")}
+		if err := s.Append([]Record{after}); err != nil {
+			t.Fatal(err)
+		}
+		var read []byte
+		for {
+			records, err := s.Peek(3, 1<<20)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(records) == 0 {
+				break
+			}
+			for _, r := range records {
+				read = appendRecord(read, r)
+			}
+			if err := s.Advance(records); err != nil {
+				t.Fatal(err)
+			}
+		}
+		left, ok := bytes.CutSuffix(read, appendRecord(nil, after))
+		if !ok || !bytes.HasPrefix(segment, left) {
+			t.Errorf("%q came out of %q", read, segment)
+		}
+		if s.Bytes() != 0 || !s.Empty() {
+			t.Errorf("%d bytes are left", s.Bytes())
+		}
+	})
+}

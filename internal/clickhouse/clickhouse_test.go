@@ -110,7 +110,7 @@ func TestTheEmbeddedEngineServesTheDriver(t *testing.T) {
 		}
 		err = db.Select(t.Context(), "SELECT sleepEachRow(1) FROM numbers(100)", nil, clickhouse.Limits{Time: time.Second},
 			func(rows clickhouse.Rows) error {
-				for rows.Next() { //nolint:revive // reading to the end is the point
+				for rows.Next() {
 				}
 				return nil
 			})

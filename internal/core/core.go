@@ -58,7 +58,7 @@ func ParseBasis(name string) (Basis, bool) { return parseName[Basis](basisNames[
 func parseName[T ~uint8](names []string, name string) (T, bool) {
 	for i := 1; i < len(names); i++ {
 		if names[i] == name && name != "" {
-			return T(i), true //nolint:gosec // G115: the tables are far shorter than 256
+			return T(i), true
 		}
 	}
 	return 0, false

@@ -207,7 +207,7 @@ func TestTheCollectorTakesEverything(t *testing.T) {
 			acts++
 			continue
 		}
-		events[core.EventType(m.event.Type)]++ //nolint:gosec // G115: of the contract
+		events[core.EventType(m.event.Type)]++
 	}
 	total := 0
 	for _, kind := range core.EventTypes() {
@@ -300,7 +300,7 @@ func decisions(t *testing.T, s *stage, see func(e *sekishov1.Event, d consent.De
 			continue
 		}
 		e := m.event
-		in := consent.Inputs{Type: core.EventType(e.Type), Time: e.TimeUs, GPC: e.Receipt.Gpc} //nolint:gosec // G115: of the contract
+		in := consent.Inputs{Type: core.EventType(e.Type), Time: e.TimeUs, GPC: e.Receipt.Gpc}
 		if id := e.Identity.GetCookieId(); id != "" {
 			in.Subjects = []consent.Subject{states[id]}
 		}
@@ -315,7 +315,7 @@ func TestNoEventGoesFurtherThanItsVisitorAllowed(t *testing.T) {
 	terms := TermsOf(s.pack, "jp")
 	conflicts, denied := 0, 0
 	decisions(t, s, func(e *sekishov1.Event, d consent.Decision) {
-		kind := core.EventType(e.Type) //nolint:gosec // G115: of the contract
+		kind := core.EventType(e.Type)
 		if d.GPCConflict {
 			conflicts++
 		}
@@ -477,7 +477,7 @@ func TestReportsAreAlive(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					switch core.EventType(e.Type) { //nolint:gosec // G115: of the contract
+					switch core.EventType(e.Type) {
 					case core.PageView:
 						add("pages", u.Path, id)
 						if c := channels.Visit(e.Url, e.Referrer); c.Kind != channel.Internal {
@@ -534,7 +534,7 @@ func TestAddressesAreOfTheirCountries(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = db.Close() }()
-	rng := mathrand.New(mathrand.NewPCG(1, 2)) //nolint:gosec // G404: a test
+	rng := mathrand.New(mathrand.NewPCG(1, 2))
 	for _, p := range places() {
 		for _, block := range p.blocks {
 			for range 5000 {

@@ -132,7 +132,7 @@ func (b *Book) Run(ctx context.Context) (err error) {
 		if err != nil {
 			// Whoever may write to the topic can put anything there. It is no entry, so it is none of the ledger's.
 			b.logger.LogAttrs(ctx, slog.LevelError, "the ledger's topic holds what is no entry", slog.Int64("offset", r.Offset))
-			return nil
+			return nil //nolint:nilerr // told above
 		}
 		_, err = b.log.Append(ctx, []ledger.Entry{entry})
 		return err
@@ -147,7 +147,10 @@ func (b *Book) Run(ctx context.Context) (err error) {
 	fctx, stop := context.WithCancel(ctx)
 	followed := make(chan error, 1)
 	go func() { followed <- b.tail.Follow(fctx, take) }()
-	defer func() { stop(); <-followed }()
+	defer func() {
+		stop()
+		<-followed //nolint:errcheck // whatever ended it, it was told to
+	}()
 	tick := time.NewTicker(signInterval)
 	defer tick.Stop()
 	for {

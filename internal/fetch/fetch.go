@@ -136,7 +136,7 @@ func tarball(ctx context.Context, pkg NPM) (string, error) {
 		return "", errors.New("npm is not installed")
 	}
 	var stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, npm, "view", "--loglevel=error", pkg.Name+"@"+pkg.Version, "dist.tarball") //nolint:gosec // G204: pinned names
+	cmd := exec.CommandContext(ctx, npm, "view", "--loglevel=error", pkg.Name+"@"+pkg.Version, "dist.tarball")
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
@@ -170,7 +170,7 @@ func download(ctx context.Context, url, part string, progress io.Writer) error {
 }
 
 func attemptDownload(ctx context.Context, url, part string, progress io.Writer) (again bool, err error) {
-	f, err := os.OpenFile(part, os.O_CREATE|os.O_WRONLY, 0o644)
+	f, err := os.OpenFile(part, os.O_CREATE|os.O_WRONLY, 0o644) //nolint:gosec // G302: a published package, shared by the users of the cache
 	if err != nil {
 		return false, err
 	}

@@ -189,11 +189,12 @@ func (c *Consumer) generation(parent, over context.Context, gen *kafkago.Generat
 			member:     gen.MemberID,
 		}
 		work.Go(func() error {
-			if err := h.Consume(wctx, claims[i]); err != nil && !(wctx.Err() != nil && errors.Is(err, context.Canceled)) {
+			err := h.Consume(wctx, claims[i])
+			switch {
+			case wctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)):
+				return nil // it was told to
+			case err != nil:
 				return err
-			}
-			if wctx.Err() != nil {
-				return nil
 			}
 			return errGaveUp
 		})

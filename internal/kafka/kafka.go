@@ -312,7 +312,7 @@ func newBackoff() *backoff { return &backoff{next: 25 * time.Millisecond} }
 
 // sleep waits; it reports false if ctx ended first.
 func (b *backoff) sleep(ctx context.Context) bool {
-	d := b.next/2 + rand.N(b.next/2+1)
+	d := b.next/2 + rand.N(b.next/2+1) //nolint:gosec // G404: jitter
 	b.next = min(2*b.next, maxBackoff)
 	t := time.NewTimer(d)
 	defer t.Stop()

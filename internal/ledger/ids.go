@@ -31,7 +31,7 @@ func (t *ids) hash(id ID) uint64 { return maphash.Bytes(t.seed, id[:]) >> 32 }
 // candidates are the indexes of the leaves that may have the id: nearly always none or the one.
 func (t *ids) candidates(id ID) iter.Seq[int64] {
 	return func(yield func(int64) bool) {
-		hash, mask := t.hash(id), uint64(len(t.slots)-1)
+		hash, mask := t.hash(id), uint64(len(t.slots)-1) //nolint:gosec // G115: there is always a slot
 		for at := hash & mask; t.slots[at] != 0; at = (at + 1) & mask {
 			if slot := t.slots[at]; slot>>32 == hash && !yield(int64(slot&(1<<32-1))-1) {
 				return
@@ -55,7 +55,7 @@ func (t *ids) add(id ID, index int64) {
 }
 
 func (t *ids) put(slot uint64) {
-	mask := uint64(len(t.slots) - 1)
+	mask := uint64(len(t.slots) - 1) //nolint:gosec // G115: there is always a slot
 	at := slot >> 32 & mask
 	for t.slots[at] != 0 {
 		at = (at + 1) & mask

@@ -118,7 +118,7 @@ func normal(dst []byte, key string) []byte {
 			break
 		}
 	}
-	for i := 0; i < len(key); i++ {
+	for i := range len(key) {
 		c := key[i]
 		switch {
 		case c >= 'A' && c <= 'Z':

@@ -78,7 +78,7 @@ func suspicious(s string) bool {
 func fold(r rune) byte {
 	switch {
 	case r < 0x80:
-		return byte(r)
+		return byte(r) //nolint:gosec // G115: ASCII
 	case r >= 0xFF01 && r <= 0xFF5E: // full-width
 		return byte(r - 0xFF01 + '!')
 	case r == 0x3000, r == 0xA0, r == 0x2007, r == 0x202F, r == 0x2009: // spaces
@@ -106,9 +106,9 @@ func fold(r rune) byte {
 	case r >= 0x2080 && r <= 0x2089: // subscript
 		return byte(r - 0x2080 + '0')
 	case r == 0x2070, r >= 0x2074 && r <= 0x2079: // superscript
-		return byte(r - 0x2070 + '0')
+		return byte(r - 0x2070 + '0') //nolint:gosec // G115: a digit
 	case r == 0xB2, r == 0xB3:
-		return byte(r - 0xB0 + '0')
+		return byte(r - 0xB0 + '0') //nolint:gosec // G115: a digit
 	case r == 0xB9:
 		return '1'
 	}
@@ -151,14 +151,14 @@ func viewOf(s string) view {
 		}
 		i = end
 	}
-	return view{text: string(text), off: append(off, int32(len(s)))}
+	return view{text: string(text), off: append(off, int32(len(s)))} //nolint:gosec // G115: texts are far shorter than 2 GiB
 }
 
 func appendAll(text []byte, off []int32, r rune, at int) ([]byte, []int32) {
 	before := len(text)
 	text = utf8.AppendRune(text, r)
 	for range len(text) - before {
-		off = append(off, int32(at))
+		off = append(off, int32(at)) //nolint:gosec // G115: texts are far shorter than 2 GiB
 	}
 	return text, off
 }
@@ -305,7 +305,9 @@ func (sc *scanner) walk() {
 				i = sc.number(i)
 				continue
 			}
-			for i++; i < len(t) && class[t[i]] == letter; i++ {
+			i++
+			for i < len(t) && class[t[i]] == letter {
+				i++
 			}
 		case colon:
 			i = sc.ipv6(i)

@@ -70,7 +70,7 @@ func isSlash(c byte) bool { return c == '/' || c == '\\' }
 
 // cutScheme parts a scheme (RFC 3986, 3.1) from the rest.
 func cutScheme(raw string) (scheme, rest string) {
-	for i := 0; i < len(raw); i++ {
+	for i := range len(raw) {
 		switch c := raw[i]; {
 		case isLetter(c):
 		case i > 0 && (isDigit(c) || c == '+' || c == '-' || c == '.'):
@@ -257,7 +257,7 @@ func decode(s string, query bool) string {
 // encode writes s percent-encoded as a component. The brackets of the markers stay, as browsers leave them.
 func encode(out *strings.Builder, s string, query bool) {
 	const hex = "0123456789ABCDEF"
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		c := s[i]
 		switch {
 		case isAlnum(c), strings.IndexByte("-._~!$'()*,:@[]", c) >= 0, !query && strings.IndexByte("&+=;", c) >= 0:

@@ -94,7 +94,7 @@ func admit(versions []*Pack, next *Pack, now time.Time) []*Fault {
 // over. Publishers wait for each other; what was prepared is held against the directory again.
 func (p *Publication) Write() (err error) {
 	target := filepath.Join(p.dir, filepath.FromSlash(p.Pack.file()))
-	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil { //nolint:gosec // G301: policies are public, and the services may be other users
+	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
 		return fmt.Errorf("publish policy: %w", err)
 	}
 	lock, err := os.Open(p.dir)
@@ -118,7 +118,7 @@ func (p *Publication) place(target string) error {
 	}
 	defer func() { _ = os.Remove(tmp.Name()) }()
 	_, err = tmp.Write(p.source)
-	if err = errors.Join(err, tmp.Chmod(0o644), tmp.Sync(), tmp.Close()); err != nil { //nolint:gosec // G302: likewise public
+	if err = errors.Join(err, tmp.Chmod(0o644), tmp.Sync(), tmp.Close()); err != nil {
 		return fmt.Errorf("publish policy: %w", err)
 	}
 	if err := os.Link(tmp.Name(), target); errors.Is(err, fs.ErrExist) {

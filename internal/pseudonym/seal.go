@@ -150,10 +150,10 @@ func (s *Sealer) Seal(env *sekishov1.Envelope, body proto.Message) ([]byte, erro
 func AdditionalData(env *sekishov1.Envelope) []byte {
 	b := make([]byte, 0, 64+len(env.Site))
 	b = binary.BigEndian.AppendUint32(b, env.Version)
-	b = binary.BigEndian.AppendUint32(b, uint32(env.Kind)) //nolint:gosec // G115: bits, not a number
-	b = binary.BigEndian.AppendUint32(b, uint32(len(env.Site)))
+	b = binary.BigEndian.AppendUint32(b, uint32(env.Kind))      //nolint:gosec // G115: bits, not a number
+	b = binary.BigEndian.AppendUint32(b, uint32(len(env.Site))) //nolint:gosec // G115: bounded by the message
 	b = append(b, env.Site...)
-	b = binary.BigEndian.AppendUint32(b, uint32(len(env.Id)))
+	b = binary.BigEndian.AppendUint32(b, uint32(len(env.Id))) //nolint:gosec // G115: bounded by the message
 	b = append(b, env.Id...)
 	b = binary.BigEndian.AppendUint64(b, uint64(env.ReceivedUs)) //nolint:gosec // G115: bits, not a number
 	return binary.BigEndian.AppendUint32(b, env.Epoch)

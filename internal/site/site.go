@@ -27,7 +27,7 @@ type Site struct {
 	Policy         string         // id of its policy
 	Origins        []string       // browsers of these origins are admitted
 	WriteKeyHashes []string       // SHA-256 in hexadecimal; servers with one of these keys are admitted
-	TCFVendor      int      // the operator's id in the IAB's Global Vendor List; 0: none, TC strings are read for the site itself
+	TCFVendor      int            // the operator's id in the IAB's Global Vendor List; 0: none, TC strings are read for the site itself
 	Events         map[string]CustomEvent
 }
 

@@ -71,12 +71,12 @@ func (c *cursor) uint(n int) uint64 {
 	return v >> (6*(last+1) - end) & (1<<n - 1)
 }
 
-func (c *cursor) int(n int) int { return int(c.uint(n)) }
+func (c *cursor) int(n int) int { return int(c.uint(n)) } //nolint:gosec // G115: fields have at most 36 bits
 
 func (c *cursor) flag() bool { return c.uint(1) == 1 }
 
 // time reads tenths of seconds since the Unix epoch.
-func (c *cursor) time() time.Time { return time.UnixMilli(int64(c.uint(36)) * 100).UTC() }
+func (c *cursor) time() time.Time { return time.UnixMilli(int64(c.uint(36)) * 100).UTC() } //nolint:gosec // G115: 36 bits
 
 // letters reads a code of two letters.
 func (c *cursor) letters() string {
@@ -174,7 +174,7 @@ func (c *cursor) vendorRange() (first, last int) {
 
 // restriction reads one publisher restriction.
 func (c *cursor) restriction() Restriction {
-	r := Restriction{Purpose: c.int(6), Type: RestrictionType(c.uint(2))}
+	r := Restriction{Purpose: c.int(6), Type: RestrictionType(c.uint(2))} //nolint:gosec // G115: 2 bits
 	if c.fault == 0 && (r.Purpose < 1 || r.Purpose > MaxPurpose || r.Type >= numRestrictionTypes) {
 		c.fail(FaultRestriction)
 	}

@@ -86,7 +86,7 @@ func TestASecondStartKeepsEverything(t *testing.T) {
 
 // getWith asks with an API key; empty when there is no answer.
 func getWith(url, key string) string {
-	r, err := http.NewRequest(http.MethodGet, url, nil) //nolint:noctx // a poll
+	r, err := http.NewRequest(http.MethodGet, url, nil)
 	if err != nil {
 		return ""
 	}

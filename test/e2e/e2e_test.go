@@ -212,7 +212,7 @@ func count(t *testing.T, db *clickhouse.DB, sql string) (n uint64) {
 
 // get is what a service answers with 200.
 func get(url string) (string, bool) {
-	res, err := http.Get(url) //nolint:noctx // a poll
+	res, err := http.Get(url)
 	if err != nil {
 		return "", false
 	}

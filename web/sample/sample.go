@@ -165,7 +165,7 @@ func (s *shop) enter(w http.ResponseWriter, r *http.Request) {
 		target += "?" + r.URL.RawQuery
 	}
 	w.Header().Set("Vary", "Accept-Language")
-	http.Redirect(w, r, target, http.StatusFound)
+	http.Redirect(w, r, target, http.StatusFound) //nolint:gosec // G710: it begins with "/ja/" or "/en/"
 }
 
 // preferred is the language of the shop with the highest weight in Accept-Language (RFC 9110); English where a browser

@@ -106,7 +106,7 @@ func (lib *library) open(args ...string) (*conn, error) {
 	}
 	argv = append(argv, nil)
 	pin.Pin(&argv[0])
-	ptr := lib.connect(int32(len(argv)-1), unsafe.Pointer(&argv[0]))
+	ptr := lib.connect(int32(len(argv)-1), unsafe.Pointer(&argv[0])) //nolint:gosec // G115: a few arguments
 	if ptr == 0 {
 		return nil, errConnect
 	}

@@ -212,7 +212,7 @@ func (e *Engine) child(ctx context.Context) error {
 		return fmt.Errorf("pass socket: %w", err)
 	}
 	defer func() { _ = socket.Close() }()
-	cmd := exec.CommandContext(ctx, e.cfg.Command[0], e.cfg.Command[1:]...) //nolint:gosec // G204: our own executable
+	cmd := exec.CommandContext(ctx, e.cfg.Command[0], e.cfg.Command[1:]...)
 	cmd.Env = append(os.Environ(), envLibrary+"="+e.cfg.Library, envData+"="+e.cfg.DataDir, envKey+"="+e.key,
 		"TZ=UTC") // the engine takes its time zone from here and from nowhere else
 	cmd.ExtraFiles = []*os.File{socket, e.lock}

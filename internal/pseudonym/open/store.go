@@ -36,7 +36,7 @@ type Store struct {
 }
 
 // OpenStore opens a key directory, making it if need be. A directory that others may enter is refused.
-func OpenStore(dir string) (*Store, error) {
+func OpenStore(dir string) (*Store, error) { //nolint:revive // it opens a store, in package open
 	dirs := []string{dir}
 	for _, kind := range keyKinds {
 		dirs = append(dirs, filepath.Join(dir, string(kind)))
