@@ -5,77 +5,17 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
 
-	"github.com/getkin/kin-openapi/openapi3"
-	"github.com/getkin/kin-openapi/openapi3filter"
-	"github.com/getkin/kin-openapi/routers"
-	"github.com/getkin/kin-openapi/routers/legacy"
 	"pgregory.net/rapid"
 
 	"github.com/sekisho/sekisho/internal/core"
-	"github.com/sekisho/sekisho/schemas"
+	"github.com/sekisho/sekisho/internal/testkit"
 )
-
-// contract is schemas/openapi/collector.v1.yaml.
-type contract struct{ routers.Router }
-
-func readContract(t testing.TB) contract {
-	t.Helper()
-	text, err := schemas.OpenAPI.ReadFile("openapi/collector.v1.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	openapi3filter.RegisterBodyDecoder(ndjson, openapi3filter.PlainBodyDecoder)
-	document, err := openapi3.NewLoader().LoadFromData(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	router, err := legacy.NewRouter(document) // validates the document too
-	if err != nil {
-		t.Fatal(err)
-	}
-	return contract{router}
-}
-
-func (c contract) input(r *http.Request) (*openapi3filter.RequestValidationInput, error) {
-	route, params, err := c.FindRoute(r)
-	if err != nil {
-		return nil, err
-	}
-	return &openapi3filter.RequestValidationInput{
-		Request: r, PathParams: params, Route: route,
-		Options: &openapi3filter.Options{IncludeResponseStatus: true, MultiError: true},
-	}, nil
-}
-
-// permits says why the contract does not permit a request; its body is read.
-func (c contract) permits(r *http.Request) error {
-	input, err := c.input(r)
-	if err != nil {
-		return err
-	}
-	return openapi3filter.ValidateRequest(r.Context(), input)
-}
-
-// holds says why an answer is none that the contract gives to the request: status, media type, body.
-func (c contract) holds(r *http.Request, w *httptest.ResponseRecorder) error {
-	input, err := c.input(r)
-	if err != nil {
-		return err
-	}
-	response := input.Route.Operation.Responses.Status(w.Code)
-	if response != nil && len(response.Value.Content) == 0 && w.Body.Len() > 0 {
-		return fmt.Errorf("a body where the contract has none: %s", w.Body)
-	}
-	answer := &openapi3filter.ResponseValidationInput{RequestValidationInput: input, Status: w.Code, Header: w.Header(), Options: input.Options}
-	return openapi3filter.ValidateResponse(r.Context(), answer.SetBodyBytes(w.Body.Bytes()))
-}
 
 // fakeScripts holds the tracker.
 type fakeScripts map[string]string
@@ -100,7 +40,7 @@ func complete(_ *Config, d *Deps) {
 }
 
 func TestAnswersAreThoseOfTheContract(t *testing.T) {
-	doc := readContract(t)
+	doc := testkit.ReadContract(t, "collector.v1.yaml")
 	act := `{"site":"shop","subject":{"cookie_id":"c"},"policy_version":"default/2022-09-15","granted":["service_development"],` +
 		`"text_hash":"sha256:` + strings.Repeat("0a", 32) + `","language":"ja","surface":"banner","time":"2026-04-01T11:59:00Z"}`
 	every := `{"events":[` +
@@ -188,11 +128,11 @@ func TestAnswersAreThoseOfTheContract(t *testing.T) {
 			if w.Code != tc.status {
 				t.Fatalf("%d %s", w.Code, w.Body)
 			}
-			if err := doc.holds(r(), w); err != nil {
+			if err := doc.Holds(r(), w); err != nil {
 				t.Error(err)
 			}
 			if tc.status == 202 {
-				if err := doc.permits(r()); err != nil {
+				if err := doc.Permits(r()); err != nil {
 					t.Errorf("it was taken, and the contract does not permit it: %v", err)
 				}
 			}
@@ -213,7 +153,7 @@ func TestAnswersAreThoseOfTheContract(t *testing.T) {
 			},
 		} {
 			w := serve(c, request(r(), "Content-Type", applicationJSON, "Origin", origin))
-			if err := doc.holds(r(), w); err != nil || w.Code != 503 {
+			if err := doc.Holds(r(), w); err != nil || w.Code != 503 {
 				t.Errorf("%s: %d, %v", r().URL.Path, w.Code, err)
 			}
 		}
@@ -343,7 +283,7 @@ func (f forger) body() []byte {
 
 // Whatever a caller sends, the answer is the contract's, never a fault of the server, and repeats nothing of it.
 func TestNoInputIsAnsweredOutsideTheContract(t *testing.T) {
-	doc := readContract(t)
+	doc := testkit.ReadContract(t, "collector.v1.yaml")
 	c, broker, log := build(t, 1<<20, complete)
 	rapid.Check(t, func(t *rapid.T) {
 		f := forger{t, rapid.Bool().Draw(t, "tame")}
@@ -389,7 +329,7 @@ func TestNoInputIsAnsweredOutsideTheContract(t *testing.T) {
 		if w.Code >= 500 {
 			t.Errorf("%d %s", w.Code, w.Body)
 		}
-		if err := doc.holds(r(), w); err != nil {
+		if err := doc.Holds(r(), w); err != nil {
 			t.Errorf("%d: %v", w.Code, err)
 		}
 		for name, values := range w.Header() {
