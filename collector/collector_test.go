@@ -396,6 +396,9 @@ func TestNoAnswerAndNoLogRepeatsASubmittedValue(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"site":"shop","type":"purchase","purchase":{"currency":"JPY","items":[{"sku":"\u3042","price":"1.5"}]}}`))
 	f.Add([]byte(`{"events":[{"type":"custom","custom":{"name":"a","properties":{"b":1e5}}}]}`))
+	f.Add([]byte(viewed))
+	f.Add([]byte(`[{"deny":["*",1],"env":{"screen":"1x"},"search":{"query":"","results":-1},"ad":{"action":""}},[],"",{"events":[]}]`))
+	f.Add([]byte("{\"type\":\"page_view\"}\r\n\n{\"time\":\"2026-04-01T12:00:00Z\",\"title\":\"\\ud83d\\ude00\\u0000\"}\n{"))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		b, fault := decode(body, false)
 		if fault == nil && !json.Valid(body) {
