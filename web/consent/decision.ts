@@ -159,7 +159,8 @@ async function attempts(): Promise<void> {
 /** What became of an act; a number is how long the collector wants to be left alone, ms. */
 async function send(act: Act): Promise<'taken' | 'refused' | number> {
   try {
-    const { ok, status, headers } = await fetch(new URL('v1/consent', import.meta.url), {
+    const { ok, status, headers } = await fetch(new URL('v1/consent?wait=0', import.meta.url), {
+      // Events wait for the act's record, and that for nothing: receipts can be asked for later.
       method: 'POST',
       body: JSON.stringify({ ...act, sent_at: Date.now() }), // text/plain, which needs no preflight
       credentials: 'omit',
