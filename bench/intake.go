@@ -24,7 +24,7 @@ import (
 )
 
 // connections that load a server at once.
-const connections = 16
+const connections = 64
 
 // beacon is an HTTP request for n page views, as the tracker sends them, up to the ids, which each sending makes new.
 func beacon(addr string, n int) func(b *bytes.Buffer, sender int) {
