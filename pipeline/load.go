@@ -189,6 +189,8 @@ func maskColumns(rows []mask) []clickhouse.Column {
 		clickhouse.Gather("purpose", rows, func(r mask) uint8 { return r.purpose }),
 		clickhouse.Gather("subject", rows, func(r mask) uint64 { return r.subject }),
 		clickhouse.Gather("denied_at", rows, func(r mask) time.Time { return r.deniedAt }),
+		clickhouse.Gather("erase", rows, func(r mask) bool { return r.erase }),
+		clickhouse.Gather("act", rows, func(r mask) string { return string(r.act[:]) }),
 	}
 }
 

@@ -33,6 +33,7 @@ type cli struct {
 	Demo     demoCommand      `cmd:"" help:"Play visitors of the sample site to a running collector that trusts this machine as a proxy."`
 	Key      keyCommand       `cmd:"" help:"Make, list and revoke API keys of the query service."`
 	Ledger   ledgerCommand    `cmd:"" help:"Verify the proof ledger, receipts and stored records; print its checkpoint."`
+	Consent  consentCommand   `cmd:"" help:"Explain a decision, fold withdrawals into the rows, erase a subject."`
 	Migrate  migrateCommand   `cmd:"" help:"Bring the ClickHouse schema up to date and set retention from the policy."`
 	Retain   retentionCommand `cmd:"" name:"retention" help:"Prove that nothing is kept for longer than the policy allows, and make it so."`
 	Policy   policyCommand    `cmd:"" help:"Check, compare, publish and show policy packs."`

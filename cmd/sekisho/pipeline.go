@@ -104,6 +104,9 @@ func runPipeline(ctx context.Context, cfg *config.Config, e *engines, policies *
 		mux.Handle("/internal/v1/ledger/", book.Handler())
 		work.Go(func() error { return book.Run(wctx) })
 		work.Go(func() error { return keepNotes(wctx, cfg, e, entries, policies, rotation.Keys, logger) })
+		work.Go(func() error {
+			return foldWithdrawals(wctx, cfg, newFold(e, entries, rotation.Keys, policies, sites), logger)
+		})
 	}
 	work.Go(func() error { return p.Run(wctx) })
 	work.Go(func() error { return rotation.Run(wctx) })

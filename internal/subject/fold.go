@@ -42,10 +42,10 @@ type Fold struct {
 
 // Folded is what a turn did.
 type Folded struct {
-	Masks    uint64 // retired
-	Rows     uint64 // lost a purpose
-	Deleted  uint64 // had no purpose left and were to be erased
-	Erasures int    // acts whose erasure is complete, and recorded
+	Masks    uint64      // retired
+	Rows     uint64      // lost a purpose
+	Deleted  uint64      // had no purpose left and were to be erased
+	Erasures []ledger.ID // the records of acts whose erasure is complete
 }
 
 // Turn folds every mask that is at least age old, and retires it.
@@ -250,7 +250,7 @@ func repeat[T any](v T, n int) []T {
 
 // record notes every erasure that an act asked for, now that it is complete. The acts stay as evidence, so no leaf is
 // covered.
-func (f *Fold) record(ctx context.Context, d due) (int, error) {
+func (f *Fold) record(ctx context.Context, d due) (records []ledger.ID, err error) {
 	type request struct {
 		site      string
 		purpose   core.Purpose
@@ -261,7 +261,7 @@ func (f *Fold) record(ctx context.Context, d due) (int, error) {
 		requests []request
 		none     ledger.ID // of a count
 	)
-	err := each(ctx, f.DB, `SELECT toString(site), purpose, toString(act), max(max(rows)) OVER of AS found, toUInt64(countIf(act != toFixedString('', 16)) OVER of) AS together
+	err = each(ctx, f.DB, `SELECT toString(site), purpose, toString(act), max(max(rows)) OVER of AS found, toUInt64(countIf(act != toFixedString('', 16)) OVER of) AS together
 		FROM (SELECT site, purpose, act, rows FROM consent_masks WHERE subject = 0 AND `+string(d)+`)
 		GROUP BY site, purpose, act
 		WINDOW of AS (PARTITION BY site, purpose)
@@ -282,21 +282,22 @@ func (f *Fold) record(ctx context.Context, d due) (int, error) {
 		return nil
 	})
 	if err != nil {
-		return 0, fmt.Errorf("read erasures: %w", err)
+		return nil, fmt.Errorf("read erasures: %w", err)
 	}
 	now := f.Now().UTC()
-	for i, r := range requests {
-		err := note(ctx, f.DB, f.Entries, erasure(f.Salter, now, r.act.String(), nil,
+	for _, r := range requests {
+		e := erasure(f.Salter, now, r.act.String(), nil,
 			ledger.Field{Name: "act", Value: r.act.String()}, // its leaf; the rows are of all the acts that were carried out together
 			ledger.Field{Name: "acts", Value: strconv.FormatUint(r.all, 10)},
 			ledger.Field{Name: "purpose", Value: f.Purpose(r.site, r.purpose)},
 			ledger.Field{Name: "rows", Value: strconv.FormatUint(r.rows, 10)},
-			ledger.Field{Name: "site", Value: r.site}))
-		if err != nil {
-			return i, fmt.Errorf("record erasure: %w", err)
+			ledger.Field{Name: "site", Value: r.site})
+		if err := note(ctx, f.DB, f.Entries, e); err != nil {
+			return records, fmt.Errorf("record erasure: %w", err)
 		}
+		records = append(records, e.ID)
 	}
-	return len(requests), nil
+	return records, nil
 }
 
 // erasure is the record of a completed erasure. It says nothing of a person: name MUST NOT either.
