@@ -382,30 +382,18 @@ type consentExplain struct {
 	JSON    bool      `name:"json" help:"Print JSON."`
 }
 
-// Run implements the command. The embedded engine must not be in use: stop `sekisho up` first.
+// Run implements the command. The embedded engines must not be in use: stop `sekisho up` first.
 func (c consentExplain) Run(ctx context.Context, cfg *config.Config, logger *slog.Logger) error {
 	ids, err := c.identifiers(os.Stdin)
 	if err != nil {
 		return err
 	}
-	policies, sites, err := registries(cfg)
+	o, err := openOffice(ctx, cfg, logger)
 	if err != nil {
 		return err
 	}
-	where, ok := sites.Get(c.Site)
-	if !ok {
-		return errors.New("site: is not a registered site")
-	}
-	keys, err := readKeys(cfg)
-	if err != nil {
-		return err
-	}
-	e := &engines{}
-	if err := e.startClickHouse(ctx, cfg, true, logger); err != nil {
-		return err
-	}
-	answer, err := c.answer(ctx, e, where, policies, keys, ids)
-	if err = errors.Join(err, e.stop()); err != nil {
+	answer, where, err := c.answer(ctx, o, ids)
+	if err = errors.Join(err, o.stop()); err != nil {
 		return err
 	}
 	if c.JSON {
@@ -415,7 +403,11 @@ func (c consentExplain) Run(ctx context.Context, cfg *config.Config, logger *slo
 	return nil
 }
 
-func (c consentExplain) answer(ctx context.Context, e *engines, where *site.Site, policies *policy.Register, keys *open.Keys, ids []identifier) (subject.Answer, error) {
+func (c consentExplain) answer(ctx context.Context, o *office, ids []identifier) (subject.Answer, *site.Site, error) {
+	where, ok := o.sites.Get(c.Site)
+	if !ok {
+		return subject.Answer{}, nil, errors.New("site: is not a registered site")
+	}
 	at := c.At
 	if at.IsZero() {
 		at = time.Now()
@@ -423,29 +415,34 @@ func (c consentExplain) answer(ctx context.Context, e *engines, where *site.Site
 	var identities []subject.Identity
 	byKind := map[open.Kind]uint64{}
 	for _, one := range ids {
-		byKind[one.kind] = keys.Subject(where.ID, one.kind, one.id)
-		identities = append(identities, subject.Identity{Kind: one.name, ID: byKind[one.kind]})
+		id := o.keys.Subject(where.ID, one.kind, one.id)
+		remembered, err := subject.Remembered(ctx, o.cluster, o.cfg.Topic("consent"), id)
+		if err != nil {
+			return subject.Answer{}, nil, err
+		}
+		byKind[one.kind] = id
+		identities = append(identities, subject.Identity{Kind: one.name, ID: id, Remembered: remembered})
 	}
-	acts, err := evidence.ActsBy(ctx, e.db, where.ID, c.Purpose, byKind[open.Cookie], byKind[open.Account], byKind[open.Device])
+	acts, err := evidence.ActsBy(ctx, o.db, where.ID, c.Purpose, byKind[open.Cookie], byKind[open.Account], byKind[open.Device])
 	if err != nil {
-		return subject.Answer{}, err
+		return subject.Answer{}, nil, err
 	}
 	kind, _ := core.ParseEventType(c.Type)
 	q := subject.Question{Jurisdiction: where.Jurisdiction, Purpose: c.Purpose, Type: kind, At: at, GPC: c.GPC}
-	return subject.Explain(q, identities, acts, policies, where.Policy), nil
+	return subject.Explain(q, identities, acts, o.policies, where.Policy), where, nil
 }
 
 // explained are the words of an explanation by language.
 var explained = map[string]struct {
-	none, acts, state, policy, basis, rule, yes, no, never, denied, granted, conflict, ignored, noPolicy string
-	bases, states, identities                                                                            map[string]string
-	rules                                                                                                map[consent.Ruling]string
+	none, acts, state, policy, basis, rule, yes, no, never, denied, granted, conflict, ignored, noPolicy, unproven, aside string
+	bases, states, identities                                                                                             map[string]string
+	rules                                                                                                                 map[consent.Ruling]string
 }{
 	"en": {
 		none: "No act of this subject speaks of the purpose.", acts: "Acts, in their order:", state: "What they come to:", policy: "Policy in force: %s",
-		basis: "Basis in %s: %s", rule: "Rule: %s", yes: "Permitted: a %s of %s may be used for %s.", no: "Denied: a %s of %s may not be used for %s.",
+		basis: "Basis in %s: %s", rule: "Rule: %s", yes: "Permitted: an event of type %s at %s may be used for %s.", no: "Denied: an event of type %s at %s may not be used for %s.",
 		never: "nothing was said", denied: "denied until %s", granted: "granted since %s", conflict: "Sec-GPC was on, and the explicit grant overrides it; the row records the conflict.",
-		ignored: "does not count: the purpose was another one under that version", noPolicy: "none",
+		ignored: "does not count: the purpose was another one under that version", noPolicy: "none", unproven: "remembered; an act expired or was erased", aside: "  (%s)",
 		bases:      map[string]string{"": "none", "notified": "notified, without a choice", "opt_out": "permitted until the subject objects", "consent": "consent"},
 		states:     map[string]string{"granted": "granted", "renewed": "renewed", "refused": "refused", "withdrawn": "withdrawn", "expired": "expired"},
 		identities: map[string]string{"cookie": "cookie", "account": "account", "device": "device"},
@@ -464,7 +461,7 @@ var explained = map[string]struct {
 		none: "この目的についての本人の意思表示はありません。", acts: "意思表示（時刻順）：", state: "意思表示から導かれる状態：", policy: "適用されるポリシー：%s",
 		basis: "%s における根拠：%s", rule: "適用した規則：%s", yes: "判定：許可。%[2]s の %[1]s は %[3]s に利用できます。", no: "判定：不許可。%[2]s の %[1]s は %[3]s に利用できません。",
 		never: "意思表示なし", denied: "%s まで拒否", granted: "%s から同意", conflict: "Sec-GPC が有効でしたが、明示の同意が優先されます。この矛盾は行に記録されます。",
-		ignored: "対象外：その版では別の目的でした", noPolicy: "なし",
+		ignored: "対象外：その版では別の目的でした", noPolicy: "なし", unproven: "記録の期限切れまたは消去の後も保持している状態", aside: "（%s）",
 		bases:      map[string]string{"": "なし", "notified": "通知・公表した利用目的（選択の余地なし）", "opt_out": "本人が停止を求めるまで許可", "consent": "本人の同意"},
 		states:     map[string]string{"granted": "同意", "renewed": "再同意", "refused": "拒否", "withdrawn": "撤回", "expired": "期限切れ"},
 		identities: map[string]string{"cookie": "Cookie", "account": "アカウント", "device": "端末"},
@@ -496,7 +493,7 @@ func printAnswer(out io.Writer, a subject.Answer, lang string, location *time.Lo
 		}
 		fmt.Fprintf(out, "  %s  %s  [%s]  %s  %s", clock(act.Time), say.states[act.State], strings.Join(kinds, ", "), act.Policy, act.ID)
 		if !act.Counts {
-			fmt.Fprintf(out, "  (%s)", say.ignored)
+			fmt.Fprintf(out, say.aside, say.ignored)
 		}
 		fmt.Fprintln(out)
 	}
@@ -512,7 +509,11 @@ func printAnswer(out io.Writer, a subject.Answer, lang string, location *time.Lo
 		if len(parts) == 0 {
 			parts = append(parts, say.never)
 		}
-		fmt.Fprintf(out, "  [%s]  %s\n", say.identities[known.Identity], strings.Join(parts, ", "))
+		fmt.Fprintf(out, "  [%s]  %s", say.identities[known.Identity], strings.Join(parts, ", "))
+		if known.Unproven {
+			fmt.Fprintf(out, say.aside, say.unproven)
+		}
+		fmt.Fprintln(out)
 	}
 	version := a.Policy
 	if version == "" {

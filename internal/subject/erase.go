@@ -242,7 +242,7 @@ func (e *Erase) forget(ctx context.Context, ids []uint64, now int64) (denials in
 	for _, id := range ids {
 		key := binary.BigEndian.AppendUint64(nil, id)
 		partition := kafka.PartitionFor(key, n)
-		state, known, err := e.state(ctx, key, partition)
+		state, known, err := remembered(ctx, e.Cluster, e.Topic, key, partition)
 		if err != nil {
 			return 0, fmt.Errorf("read consent states: %w", err)
 		}
@@ -277,9 +277,24 @@ func (e *Erase) forget(ctx context.Context, ids []uint64, now int64) (denials in
 	return bits.OnesCount32(uint32(denied)), nil
 }
 
-// state joins the records of one key in the topic.
-func (e *Erase) state(ctx context.Context, key []byte, partition int) (consent.Subject, bool, error) {
-	tail, err := kafka.NewTail(e.Cluster, kafka.TailConfig{Topic: e.Topic, Partitions: []int{partition}})
+// Remembered is the state by which the checkpoint decides about an id under the consent key. It outlasts the acts, which
+// expire and may be erased.
+func Remembered(ctx context.Context, cluster *kafka.Cluster, topic string, id uint64) (consent.Subject, error) {
+	n, err := kafka.NewAdmin(cluster).Partitions(ctx, topic)
+	if err != nil {
+		return nil, fmt.Errorf("read consent state: %w", err)
+	}
+	key := binary.BigEndian.AppendUint64(nil, id)
+	state, _, err := remembered(ctx, cluster, topic, key, kafka.PartitionFor(key, n))
+	if err != nil {
+		return nil, fmt.Errorf("read consent state: %w", err)
+	}
+	return state, nil
+}
+
+// remembered joins the records of one key in the topic of consent states.
+func remembered(ctx context.Context, cluster *kafka.Cluster, topic string, key []byte, partition int) (consent.Subject, bool, error) {
+	tail, err := kafka.NewTail(cluster, kafka.TailConfig{Topic: topic, Partitions: []int{partition}})
 	if err != nil {
 		return nil, false, err
 	}

@@ -42,6 +42,8 @@ type Known struct {
 	Identity string      `json:"identity"`
 	Denied   *time.Time  `json:"denied,omitempty"`
 	Granted  []time.Time `json:"granted,omitempty"` // after the latest denial
+	// Unproven says that it does not follow from the acts alone: some expired, or were erased, and are honoured all the same.
+	Unproven bool `json:"unproven,omitempty"`
 }
 
 // Answer is a decision with everything it follows from.
@@ -65,11 +67,13 @@ type Answer struct {
 type Identity struct {
 	Kind string // cookie, device or account
 	ID   uint64
+	// Remembered is what the checkpoint knows of it.
+	Remembered consent.Subject
 }
 
 // Explain replays the acts of a subject for a purpose through the decision engine. The answer is what the checkpoint would
-// decide for such an event if it came now: a denial that is known by now blocks earlier events, too. acts are in their
-// order; packs are the versions of the site's policy.
+// decide for such an event if it came now: a denial that is known by now blocks earlier events, too, and one whose act is
+// gone is remembered. acts are in their order; policyID names the site's policy.
 func Explain(q Question, who []Identity, acts []evidence.Act, packs *policy.Register, policyID string) Answer {
 	answer := Answer{Purpose: q.Purpose, Type: q.Type.String(), At: q.At.UTC(), GPC: q.GPC, Jurisdiction: q.Jurisdiction}
 	inForce, ok := packs.At(policyID, q.At)
@@ -104,6 +108,10 @@ func Explain(q Question, who []Identity, acts []evidence.Act, packs *policy.Regi
 	for j, one := range who {
 		s := states[j]
 		known := Known{Identity: one.Kind}
+		if ok {
+			s = s.Merge(one.Remembered[purpose.Bit])
+			known.Unproven = s.Denied != states[j].Denied || !slices.Equal(s.Grants, states[j].Grants)
+		}
 		if s.Denied != 0 {
 			known.Denied = new(time.UnixMicro(s.Denied).UTC())
 		}

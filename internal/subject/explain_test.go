@@ -74,6 +74,33 @@ func TestAnExplanationGivesTheActsAndTheRule(t *testing.T) {
 	}
 }
 
+func TestADenialIsRememberedWithoutItsAct(t *testing.T) {
+	packs, err := policy.Builtin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := time.Date(2026, 11, 20, 9, 0, 0, 0, time.UTC)
+	pack, _ := packs.At("default", at)
+	purpose, ok := pack.Purpose("in_service_recommendation")
+	if !ok {
+		t.Fatal("the policy has no such purpose")
+	}
+	who := subject.Identity{Kind: "cookie", ID: 1}
+	q := subject.Question{Jurisdiction: "jp", Purpose: purpose.ID, Type: core.Operation, At: at}
+	if got := subject.Explain(q, []subject.Identity{who}, nil, packs, "default"); got.Rule != consent.NotObjected || got.Known[0].Unproven {
+		t.Errorf("nothing said: %+v", got)
+	}
+	who.Remembered = consent.Subject{purpose.Bit: consent.State{}.Deny(at.Add(-time.Hour).UnixMicro())}
+	got := subject.Explain(q, []subject.Identity{who}, nil, packs, "default")
+	if got.Rule != consent.Refused || !got.Known[0].Unproven || got.Known[0].Denied == nil {
+		t.Errorf("objected, and the act is gone: %+v", got)
+	}
+	act := evidence.Act{ID: uuid.New(), Purpose: purpose.ID, State: "refused", VisitorID: 1, Policy: pack.Version, Time: at.Add(-time.Hour)}
+	if got := subject.Explain(q, []subject.Identity{who}, []evidence.Act{act}, packs, "default"); got.Rule != consent.Refused || got.Known[0].Unproven {
+		t.Errorf("objected, and the act is there: %+v", got)
+	}
+}
+
 func TestWithoutAPolicyNothingIsPermitted(t *testing.T) {
 	packs, err := policy.Builtin()
 	if err != nil {

@@ -73,14 +73,6 @@ type mask struct {
 	stored  time.Time
 }
 
-func column[R, T any](name string, rows []R, get func(R) T) clickhouse.Column {
-	values := make([]T, len(rows))
-	for i := range rows {
-		values[i] = get(rows[i])
-	}
-	return clickhouse.Column{Name: name, Values: values}
-}
-
 func store(t testing.TB, db subject.Store, events []event, masks []mask) {
 	t.Helper()
 	ids := make([]uint64, len(events))
@@ -90,14 +82,14 @@ func store(t testing.TB, db subject.Store, events []event, masks []mask) {
 	if len(events) > 0 {
 		err := db.Insert(t.Context(), "events", uuid.NewString(), []clickhouse.Column{
 			{Name: "event_id", Values: ids},
-			column("site", events, func(e event) string { return e.site }),
-			column("time", events, func(e event) time.Time { return e.at }),
-			column("visitor_id", events, func(e event) uint64 { return e.visitor }),
-			column("account_id", events, func(e event) uint64 { return e.account }),
-			column("device_key", events, func(e event) uint64 { return e.device }),
-			column("purposes", events, func(e event) uint32 { return uint32(e.purposes) }),
-			column("linkage", events, func(e event) string { return e.linkage }),
-			column("policy", events, func(event) string { return "default/2022-09-15" }),
+			clickhouse.Gather("site", events, func(e event) string { return e.site }),
+			clickhouse.Gather("time", events, func(e event) time.Time { return e.at }),
+			clickhouse.Gather("visitor_id", events, func(e event) uint64 { return e.visitor }),
+			clickhouse.Gather("account_id", events, func(e event) uint64 { return e.account }),
+			clickhouse.Gather("device_key", events, func(e event) uint64 { return e.device }),
+			clickhouse.Gather("purposes", events, func(e event) uint32 { return uint32(e.purposes) }),
+			clickhouse.Gather("linkage", events, func(e event) string { return e.linkage }),
+			clickhouse.Gather("policy", events, func(event) string { return "default/2022-09-15" }),
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -105,13 +97,13 @@ func store(t testing.TB, db subject.Store, events []event, masks []mask) {
 	}
 	if len(masks) > 0 {
 		err := db.Insert(t.Context(), "consent_masks", uuid.NewString(), []clickhouse.Column{
-			column("site", masks, func(m mask) string { return m.site }),
-			column("purpose", masks, func(m mask) uint8 { return m.purpose }),
-			column("subject", masks, func(m mask) uint64 { return m.subject }),
-			column("denied_at", masks, func(m mask) time.Time { return m.until }),
-			column("erase", masks, func(m mask) bool { return m.erase }),
-			column("act", masks, func(m mask) string { return string(m.act[:]) }),
-			column("stored", masks, func(m mask) time.Time { return m.stored }),
+			clickhouse.Gather("site", masks, func(m mask) string { return m.site }),
+			clickhouse.Gather("purpose", masks, func(m mask) uint8 { return m.purpose }),
+			clickhouse.Gather("subject", masks, func(m mask) uint64 { return m.subject }),
+			clickhouse.Gather("denied_at", masks, func(m mask) time.Time { return m.until }),
+			clickhouse.Gather("erase", masks, func(m mask) bool { return m.erase }),
+			clickhouse.Gather("act", masks, func(m mask) string { return string(m.act[:]) }),
+			clickhouse.Gather("stored", masks, func(m mask) time.Time { return m.stored }),
 		})
 		if err != nil {
 			t.Fatal(err)
