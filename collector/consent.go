@@ -166,6 +166,8 @@ func decodeAct(b []byte) (*item, *sekishov1.ConsentAct, []byte, *core.Error) {
 			signals = s.b[from:s.i]
 		case "link":
 			act.Link = d.flag("/link")
+		case "erase_past":
+			act.ErasePast = d.flag("/erase_past")
 		case "time":
 			it.time = d.time("/time")
 		case "sent_at":
@@ -262,6 +264,9 @@ func attribute(act *sekishov1.ConsentAct, server bool) *core.Error {
 		return &core.Error{Code: core.CodeForbidden, Field: "/actor", Message: "an act for somebody else needs a write key"}
 	case len(act.Expired) > 0:
 		return &core.Error{Code: core.CodeForbidden, Field: "/expired", Message: "an expiry needs a write key"}
+	}
+	if act.ErasePast && len(act.Withdrawn) == 0 {
+		return &core.Error{Code: core.CodeMissing, Field: "/withdrawn", Message: "erase_past goes with a withdrawal"}
 	}
 	if act.Link {
 		n := 0

@@ -70,6 +70,8 @@ func TestAnActSaysHowItCameAbout(t *testing.T) {
 		"an expiry of no consent":     {start + `"expired":["customer_support"]}`, key, 400, "/expired/0", nil},
 		"an unknown source":           {start + `"source":"CANARY","granted":["usage_based_development"]}`, "", 400, "/source", nil},
 		"a link":                      {`{"site":"shop","subject":{"cookie_id":"c1","user_id":"u1"},"policy_version":"default/2022-09-15","link":true}`, "", 202, "", func(a *sekishov1.ConsentAct) bool { return a.Link }},
+		"a withdrawal that erases":    {start + `"withdrawn":["usage_based_development"],"erase_past":true}`, "", 202, "", func(a *sekishov1.ConsentAct) bool { return a.ErasePast }},
+		"an erasure of nothing":       {start + `"granted":["usage_based_development"],"erase_past":true}`, "", 400, "/withdrawn", nil},
 		"a link of one":               {start + `"link":true}`, "", 400, "/subject", nil},
 		"nothing":                     {start + `"surface":"banner"}`, "", 400, "/granted", nil},
 		"a TC string that consents": {start + `"tc_string":"` + accepted + `"}`, "", 202, "", func(a *sekishov1.ConsentAct) bool {
