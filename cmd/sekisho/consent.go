@@ -91,7 +91,7 @@ func alone(ctx context.Context, cfg *config.Config, f func() error) error {
 	}
 	defer lock.Close() //nolint:errcheck // closing releases it
 	for {
-		err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) //nolint:gosec // G115: a descriptor is small
+		err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
 			return f()
 		}
