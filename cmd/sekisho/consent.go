@@ -32,6 +32,7 @@ import (
 // consentCommand answers for what subjects said, and carries it out on what is stored.
 type consentCommand struct {
 	Explain consentExplain `cmd:"" help:"Say what would be decided for a subject and a purpose, from which acts and by which rule."`
+	Import  consentImport  `cmd:"" help:"Hand in acts that were recorded elsewhere (CSV or JSON Lines), after checking every one."`
 	Fold    consentFold    `cmd:"" help:"Fold withdrawals into the stored rows now, and delete what subjects want erased. The pipeline that keeps the ledger does it by itself."`
 	Erase   consentErase   `cmd:"" help:"Erase one subject: rows, masks and consent acts. Denials stay remembered. Exits with 1 when something is left."`
 }
