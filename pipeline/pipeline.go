@@ -89,6 +89,8 @@ type Pipeline struct {
 	mu       sync.Mutex
 	shards   map[int]*shard
 	unfollow func() // stops following the consent topic; nil while nobody follows
+
+	deaf chan error // why the consent topic is followed no more
 }
 
 // New checks the configuration; Run does the work.
@@ -108,7 +110,7 @@ func New(cfg Config, deps Deps) (*Pipeline, error) {
 	if cfg.SeenCapacity <= 0 {
 		cfg.SeenCapacity = 1 << 20
 	}
-	p := &Pipeline{cfg: cfg, deps: deps, states: newStates(), shards: map[int]*shard{}}
+	p := &Pipeline{cfg: cfg, deps: deps, states: newStates(), shards: map[int]*shard{}, deaf: make(chan error, 1)}
 	p.restoring = &restoring{states: p.states, logger: deps.Logger, now: deps.Now}
 	p.metrics = newMetrics(deps.Metrics, p.states)
 	var err error
@@ -129,6 +131,14 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	}
 	work, wctx := errgroup.WithContext(ctx)
 	work.Go(func() error { return p.destroyKeys(wctx) })
+	work.Go(func() error {
+		select {
+		case err := <-p.deaf:
+			return fmt.Errorf("run pipeline: %w", err)
+		case <-wctx.Done():
+			return nil
+		}
+	})
 	work.Go(func() error {
 		defer p.stopFollowing()
 		if err := consumer.Run(wctx, p); err != nil {
@@ -196,8 +206,12 @@ func (p *Pipeline) follow() {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		if err := p.tail.Follow(ctx, p.take); err != nil {
-			p.deps.Logger.LogAttrs(ctx, slog.LevelError, "following the consent topic ended", slog.Any("error", err))
+		if err := p.tail.Follow(ctx, p.take); err != nil && ctx.Err() == nil {
+			// Without it a denial that passes another process would not be known here: the pipeline stops.
+			select {
+			case p.deaf <- fmt.Errorf("follow consent: %w", err):
+			default: // it is stopping already
+			}
 		}
 	}()
 	p.mu.Lock()

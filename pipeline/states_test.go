@@ -2,11 +2,13 @@ package pipeline
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,6 +17,7 @@ import (
 	"github.com/sekisho/sekisho/internal/consent"
 	"github.com/sekisho/sekisho/internal/core"
 	"github.com/sekisho/sekisho/internal/kafka"
+	"github.com/sekisho/sekisho/internal/testkit"
 )
 
 func TestRestoringConsentIsToldWithItsShareAndItsRate(t *testing.T) {
@@ -219,5 +222,29 @@ func BenchmarkRestoreRecord(b *testing.B) {
 		if err := p.take(records[i%len(records)]); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+func TestAConsentStateThatCannotBeReadStopsThePipeline(t *testing.T) {
+	h := newHouse(t, testkit.EmbeddedKafka(t))
+	p, err := New(h.cfg, h.deps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- p.Run(ctx) }()
+	testkit.Eventually(t, 20*time.Second, p.ready.Load)
+	if err := h.deps.Consent.Produce(ctx, []kafka.Message{{Key: []byte("short"), Value: []byte("no state")}}); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ended:
+		if err == nil || !strings.Contains(err.Error(), "follow consent") {
+			t.Errorf("it ended with %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("it goes on deciding without what it cannot read")
 	}
 }

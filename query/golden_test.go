@@ -272,14 +272,7 @@ func (e *event) subject() uint64 { return cmp.Or(e.signedIn, e.account, e.visito
 // visible are the events that a purpose may see in a period, and how many others there are by reason.
 func (f *facts) visible(bit uint8, from, to time.Time) (seen []event, leftOut map[string]int) {
 	leftOut = map[string]int{}
-	accounts := map[uint64]uint64{}
 	for _, e := range f.events {
-		if !e.at.Before(from) && e.at.Before(to) && e.account != 0 && e.purposes&(1<<bit) != 0 {
-			accounts[e.visitor] = max(accounts[e.visitor], e.account)
-		}
-	}
-	for _, e := range f.events {
-		e.signedIn = accounts[e.visitor]
 		if e.at.Before(from) || !e.at.Before(to) || e.policy != "" {
 			continue
 		}
@@ -296,6 +289,15 @@ func (f *facts) visible(bit uint8, from, to time.Time) (seen []event, leftOut ma
 		default:
 			seen = append(seen, e)
 		}
+	}
+	accounts := map[uint64]uint64{}
+	for _, e := range seen {
+		if e.account != 0 {
+			accounts[e.visitor] = max(accounts[e.visitor], e.account)
+		}
+	}
+	for i := range seen {
+		seen[i].signedIn = accounts[seen[i].visitor]
 	}
 	slices.SortFunc(seen, func(a, b event) int { return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.id, b.id)) })
 	return seen, leftOut

@@ -2,7 +2,7 @@
 -- A withdrawal masks what is at or before it, for every identity of the row. A row whose pseudonym has expired can no
 -- longer be held against the withdrawals, so it is not shown.
 -- Bits belong to a policy: rows from a time when the site was under another policy mean other purposes.
--- A visitor who is signed in at some time of the period counts as that account throughout, on every device: one person
+-- A visitor who is seen signed in at some time of the period counts as that account throughout, on every device: one person
 -- is not two subjects. A device that several accounts share counts as one.
 denied AS
 (
@@ -13,13 +13,20 @@ denied AS
 ),
 signed_in AS
 (
-    SELECT visitor_id, max(account_id) AS account
-    FROM events
-    WHERE site = {site:String}
-        AND time >= fromUnixTimestamp64Milli({from:Int64}, 'UTC')
-        AND time < fromUnixTimestamp64Milli({to:Int64}, 'UTC')
-        AND account_id != 0
-        AND bitTest(purposes, {bit:UInt8})
+    SELECT e.visitor_id AS visitor_id, max(e.account_id) AS account
+    FROM events AS e
+    LEFT JOIN denied AS v ON v.subject = e.visitor_id
+    LEFT JOIN denied AS a ON a.subject = e.account_id
+    LEFT JOIN denied AS d ON d.subject = e.device_key
+    WHERE e.site = {site:String}
+        AND startsWith(e.policy, {policy:String})
+        AND e.time >= fromUnixTimestamp64Milli({from:Int64}, 'UTC')
+        AND e.time < fromUnixTimestamp64Milli({to:Int64}, 'UTC')
+        AND e.account_id != 0
+        AND bitTest(e.purposes, {bit:UInt8})
+        AND e.time > v.denied_at
+        AND e.time > a.denied_at
+        AND (e.device_key = 0 OR e.time > d.denied_at)
     GROUP BY visitor_id
 ),
 gate AS
