@@ -90,7 +90,7 @@ func (c *Collector) postConsent(g *gin.Context) {
 // What an act may say of how it came about.
 var (
 	surfaces = []string{"banner", "settings", "privacy_centre", "api"}
-	origins  = []string{"banner", "api", "tcf", "consent_mode", "import"}
+	origins  = []string{"banner", "api", "gpc", "tcf", "consent_mode", "import"}
 	methods  = []string{"click", "form", "signal", "api_call", "document"}
 	actors   = []string{"subject", "representative", "operator"}
 )
@@ -246,7 +246,7 @@ func attribute(act *sekishov1.ConsentAct, server bool) *core.Error {
 	}
 	switch {
 	case act.Method != "":
-	case act.Source == "tcf" || act.Source == "consent_mode":
+	case slices.Contains([]string{"gpc", "tcf", "consent_mode"}, act.Source):
 		act.Method = "signal"
 	case page:
 		act.Method = "click"

@@ -50,8 +50,11 @@ func TestThePixelTakesAViewAndAlwaysAnswersTheSameImage(t *testing.T) {
 		"no site":                  {query("u", page), "", "missing", nil},
 		"a foreign page":           {query("site", "shop", "u", "https://evil.example/"), "", "forbidden", nil},
 		"a foreign page that claims to be the site's": {query("site", "shop", "u", page), "https://evil.example/", "forbidden", nil},
-		"no page at all":           {query("site", "shop"), "", "unauthenticated", nil},
-		"a page that is no URL":    {query("site", "shop", "u", "%zz"), "", "unauthenticated", nil},
+		"no page at all":        {query("site", "shop"), "", "unauthenticated", nil},
+		"a page that is no URL": {query("site", "shop", "u", "%zz"), "", "unauthenticated", nil},
+		"a title as long as may be, in characters": {
+			query("site", "shop", "u", page, "t", strings.Repeat("茶", 500)), "", "", func(e *sekishov1.Event) bool { return len(e.Title) == 1500 },
+		},
 		"a title that is too long": {query("site", "shop", "u", page, "t", strings.Repeat("x", 501)), "", "too_long", nil},
 		"a page that is too long":  {query("site", "shop", "u", page+strings.Repeat("x", 2048)), "", "too_long", nil},
 		"a title that is no text":  {query("site", "shop", "u", page, "t", "\xff"), "", "too_long", nil},
@@ -60,7 +63,7 @@ func TestThePixelTakesAViewAndAlwaysAnswersTheSameImage(t *testing.T) {
 			c, broker, _ := build(t, 1<<20)
 			w := get(c, tc.target, "Referer", tc.referer)
 			h := w.Header()
-			if w.Code != 200 || w.Body.String() != gif || h.Get("Content-Type") != "image/gif" || h.Get("Cache-Control") != "no-store" {
+			if w.Code != 200 || w.Body.String() != gif || len(gif) != 43 || h.Get("Content-Type") != "image/gif" || h.Get("Cache-Control") != "no-store" {
 				t.Errorf("%d, %d bytes, %v", w.Code, w.Body.Len(), h)
 			}
 			if got := h.Get("Sekisho-Error"); got != tc.fault {
@@ -92,7 +95,7 @@ func TestAPixelThatIsNotDurableSaysSo(t *testing.T) {
 			c, broker, _ := build(t, 1)
 			broker.set(tc.fault)
 			w := get(c, "/v1/pixel.gif?site=shop&u="+origin)
-			if w.Code != 503 || w.Body.String() != gif || w.Header().Get("Sekisho-Error") != tc.code {
+			if w.Code != 503 || w.Body.String() != gif || w.Header().Get("Sekisho-Error") != tc.code || w.Header().Get("Retry-After") == "" {
 				t.Errorf("%d, %v", w.Code, w.Header())
 			}
 		})

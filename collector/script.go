@@ -151,7 +151,7 @@ func sendScript(g *gin.Context, body []byte, etag, cache string) {
 }
 
 // gif is a transparent pixel of 43 bytes.
-const gif = "GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\x01\x00\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x01D\x00;"
+const gif = "GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\x01\x00\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;"
 
 // getPixel takes a page view or an ad view without a script. The page's own URL shows that the site allows it.
 func (c *Collector) getPixel(g *gin.Context) {
@@ -165,6 +165,7 @@ func (c *Collector) getPixel(g *gin.Context) {
 		}
 		if code.Status() >= http.StatusInternalServerError {
 			status = http.StatusServiceUnavailable
+			g.Header("Retry-After", "5")
 		}
 		c.metrics.rejected.WithLabelValues(string(code)).Inc()
 		g.Header("Sekisho-Error", string(code))
@@ -186,7 +187,7 @@ func (c *Collector) pixel(g *gin.Context) error {
 		field, text string
 		most        int
 	}{{"u", page, 2048}, {"r", it.event.Referrer, 2048}, {"t", it.event.Title, 500}, {"ad", g.Query("ad"), 120}, {"slot", g.Query("slot"), 120}} {
-		if head(l.text, l.most) != l.text {
+		if !fits(l.text, l.most) {
 			return &core.Error{Code: core.CodeTooLong, Field: l.field, Message: "is too long"}
 		}
 	}

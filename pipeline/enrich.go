@@ -3,6 +3,8 @@ package pipeline
 import (
 	"net/netip"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/sekisho/sekisho/internal/pii"
 )
 
@@ -44,22 +46,49 @@ type Scrubber interface {
 	Property(key, value string) string
 }
 
-// NewScrubber is the PII guard as the pipeline uses it.
-func NewScrubber(g *pii.Guard) Scrubber { return scrubber{g} }
+// NewScrubber is the PII guard as the pipeline uses it. What it takes out is counted by kind, and by nothing else.
+// metrics may be nil.
+func NewScrubber(g *pii.Guard, metrics prometheus.Registerer) Scrubber {
+	s := &scrubber{guard: g}
+	found := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "sekisho_pipeline_personal_data_removed_total", Help: "Personal data taken out of texts, by kind.",
+	}, []string{"kind"})
+	for k := range pii.NumKinds {
+		s.found[k] = found.WithLabelValues(k.String())
+	}
+	if metrics != nil {
+		metrics.MustRegister(found)
+	}
+	return s
+}
 
-type scrubber struct{ guard *pii.Guard }
+type scrubber struct {
+	guard *pii.Guard
+	found [pii.NumKinds]prometheus.Counter
+}
 
-func (s scrubber) Text(text string) string {
+func (s *scrubber) count(found *pii.Counts) {
+	for k, n := range found {
+		if n > 0 {
+			s.found[k].Add(float64(n))
+		}
+	}
+}
+
+func (s *scrubber) Text(text string) string {
 	var found pii.Counts
+	defer s.count(&found)
 	return s.guard.Text(text, &found)
 }
 
-func (s scrubber) Page(rawURL string) (host, path string) {
+func (s *scrubber) Page(rawURL string) (host, path string) {
 	var found pii.Counts
+	defer s.count(&found)
 	return s.guard.Page(rawURL, &found)
 }
 
-func (s scrubber) Property(key, value string) string {
+func (s *scrubber) Property(key, value string) string {
 	var found pii.Counts
+	defer s.count(&found)
 	return s.guard.Property(key, value, &found)
 }

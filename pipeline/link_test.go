@@ -56,7 +56,7 @@ func newClerk(t *testing.T) *clerk {
 		t.Fatal(err)
 	}
 	c.s = &shard{p: &Pipeline{states: newStates(), deps: Deps{
-		Keys: keys, Sites: sites, Policies: policies, Scrubber: NewScrubber(pii.New()), Now: time.Now,
+		Keys: keys, Sites: sites, Policies: policies, Scrubber: NewScrubber(pii.New(), nil), Now: time.Now,
 	}}}
 	return c
 }

@@ -119,7 +119,7 @@ func newHouse(t testing.TB, brokers string) *house {
 	h.deps = Deps{
 		Cluster: h.cluster, Consent: produce(h.cfg.ConsentTopic), DeadLetters: produce(h.cfg.DeadLetterTopic), Ledger: produce(name + ".ledger"), Store: h.db,
 		Opener: open.NewOpener(store), Keys: keys, Sites: sites, Policies: policies, Enricher: plain{},
-		Scrubber: NewScrubber(pii.New()), Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})), Now: time.Now,
+		Scrubber: NewScrubber(pii.New(), nil), Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})), Now: time.Now,
 	}
 	return h
 }

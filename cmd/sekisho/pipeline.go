@@ -84,7 +84,7 @@ func runPipeline(ctx context.Context, cfg *config.Config, e *engines, policies *
 		Group: cfg.Kafka.Prefix + ".pipeline", FlushInterval: cfg.Pipeline.FlushInterval,
 	}, pipeline.Deps{
 		Cluster: e.cluster, Consent: states, DeadLetters: letters, Ledger: entries, Store: e.db, Opener: rotation.Opener, Keys: rotation.Keys,
-		Sites: sites, Policies: policies, Enricher: enrich, Scrubber: pipeline.NewScrubber(pii.New()), Metrics: metrics,
+		Sites: sites, Policies: policies, Enricher: enrich, Scrubber: pipeline.NewScrubber(pii.New(), metrics), Metrics: metrics,
 		Logger: logger, Now: time.Now,
 	})
 	if err != nil {

@@ -99,7 +99,7 @@ func (p *Player) body(r request) (path string, body []byte, err error) {
 		said := *r.act
 		said.SentAt = now
 		body, err = json.Marshal(said)
-		path = "/v1/consent"
+		path = "/v1/consent?wait=0"
 	} else {
 		said := *r.batch
 		said.SentAt = now

@@ -206,7 +206,8 @@ func (b *Book) receipts(ctx context.Context, site string, act uuid.UUID) ([]ledg
 	for i := range acts {
 		receipts[i], err = b.log.Receipt(acts[i].Record())
 		switch {
-		case errors.Is(err, ledger.ErrPending), errors.Is(err, ledger.ErrBehind), errors.Is(err, ledger.ErrUnknown):
+		case errors.Is(err, ledger.ErrPending), errors.Is(err, ledger.ErrBehind), errors.Is(err, ledger.ErrUnknown),
+			errors.Is(err, fs.ErrClosed): // the house is stopping
 			return nil, errNotYet
 		case err != nil:
 			return nil, err

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -294,6 +295,12 @@ func TestNoPersonalDataIsLeftAnywhere(t *testing.T) {
 	h.awaitLoaded()
 	if metrics, _ := get(h.metrics); strings.Count(metrics, "sekisho_pipeline_events_stored_total{") != 5 {
 		t.Errorf("not five types of events are stored\n%s", h.tail())
+	} else {
+		for _, kind := range []string{"my_number", "email", "secret_parameter"} {
+			if !regexp.MustCompile(`sekisho_pipeline_personal_data_removed_total\{kind="` + kind + `"\} [1-9]`).MatchString(metrics) {
+				t.Errorf("no %s is counted as taken out", kind)
+			}
+		}
 	}
 	for _, url := range h.internal {
 		metrics, ok := get(url)
