@@ -27,6 +27,7 @@ type trackerConfig struct {
 	Site   string                       `json:"site"`
 	V      string                       `json:"v"`
 	Policy string                       `json:"policy"`
+	Terms  string                       `json:"terms"` // see termsOf
 	Free   []string                     `json:"free"`
 	Ask    []string                     `json:"ask"`
 	OptOut []string                     `json:"optout"`
@@ -34,9 +35,24 @@ type trackerConfig struct {
 	Texts  map[string]map[string]string `json:"texts"`
 }
 
+// termsOf names what a visitor is asked: the purposes that rest on consent or may be objected to, each with its bit. A
+// decision stands while they do; an editorial change of the policy asks nobody again, and a purpose that was replaced
+// (internal/policy) has another bit.
+func termsOf(s *site.Site, pack *policy.Pack) string {
+	h := sha256.New()
+	for i := range pack.Purposes {
+		p := &pack.Purposes[i]
+		basis := p.Basis[s.Jurisdiction]
+		if p.Categories&tracked != 0 && (basis == core.Consent || basis == core.OptOut) {
+			_, _ = fmt.Fprintf(h, "%s@%d %s\n", p.ID, p.Bit, basis) // never fails
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)[:6])
+}
+
 func configOf(s *site.Site, pack *policy.Pack, version string) trackerConfig {
 	t := trackerConfig{
-		Site: s.ID, V: version, Policy: pack.Version,
+		Site: s.ID, V: version, Policy: pack.Version, Terms: termsOf(s, pack),
 		Free: []string{}, Ask: []string{}, OptOut: []string{}, GPC: []string{}, Texts: map[string]map[string]string{},
 	}
 	for language, n := range pack.Notice {

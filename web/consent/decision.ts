@@ -55,11 +55,11 @@ function write(kept: Kept): void {
 
 const alive = (s: State) => (s.until ?? 0) > Date.now();
 
-/** What the visitor has decided under the policy in force, acknowledged or not. */
+/** What the visitor has decided about what is asked now, acknowledged or not. */
 export function decision(): State | undefined {
   const kept = read();
   const latest = kept.next ?? kept;
-  return latest.v === c.policy && alive(latest) ? latest : undefined;
+  return latest.v === c.terms && alive(latest) ? latest : undefined;
 }
 
 /** Forgets an id that has lapsed. What was refused stays refused. */
@@ -83,7 +83,7 @@ export function decide(granted: readonly string[], how: ConsentOptions): Promise
   const known = alive(latest) ? latest.id : undefined;
   const id = c.ask.some((p) => yes.includes(p)) ? (known ?? uuid()) : undefined;
   const next: State = {
-    v: c.policy,
+    v: c.terms,
     granted: yes,
     deny: no,
     id,
@@ -114,7 +114,7 @@ export function decide(granted: readonly string[], how: ConsentOptions): Promise
 function meanwhile(kept: Kept, next: State): State {
   const deny = [...new Set([...(c.s.deny ?? []), ...(next.deny ?? [])])];
   const standing =
-    kept.v === c.policy && alive(kept) ? (kept.granted ?? []).filter((p) => next.granted?.includes(p)) : [];
+    kept.v === c.terms && alive(kept) ? (kept.granted ?? []).filter((p) => next.granted?.includes(p)) : [];
   // Without v the core holds what needs consent.
   if (!kept.id || !standing.some((p) => c.ask.includes(p))) return { deny };
   return { v: kept.v, granted: standing, deny, id: kept.id, until: kept.until };

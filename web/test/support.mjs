@@ -20,6 +20,7 @@ export const config = {
   site: 'shop',
   v: String(built('version')),
   policy: 'default/2022-09-15',
+  terms: 'c0ffee',
   free: ['operation', 'environment', 'custom'],
   ask: [
     'behavioral_personalization',
@@ -73,13 +74,13 @@ const year = 365 * 864e5;
 
 /** A decision as the consent module keeps it. */
 export const granted = (id = 'visitor-1', purposes = everything) => ({
-  v: config.policy,
+  v: config.terms,
   granted: purposes,
   deny: everything.filter((p) => !purposes.includes(p)),
   id,
   until: Date.now() + year,
 });
-export const refused = () => ({ v: config.policy, granted: [], deny: everything, until: Date.now() + year });
+export const refused = () => ({ v: config.terms, granted: [], deny: everything, until: Date.now() + year });
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 export const isUUID = (text) => assert.match(text, uuid);

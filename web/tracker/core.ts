@@ -41,8 +41,8 @@ import type { Batch, Call, Event, Sekisho } from './types.ts';
     } catch {
       c.s = {};
     }
-    // Under another policy, or past its time, only its refusals count. Until there is a decision, GPC refuses.
-    if (c.s.v !== c.policy || (c.s.until as number) < now())
+    // When other things are asked now, or past its time, only its refusals count. Until there is a decision, GPC refuses.
+    if (c.s.v !== c.terms || (c.s.until as number) < now())
       c.s = { deny: [...(c.s.deny || []), ...(navigator.globalPrivacyControl ? c.gpc : [])] };
     // A grant never legalises what came before it: what was held is collected at its moment, and carries that time.
     // After a refusal the gate lets none of it through, and it ends here.

@@ -75,6 +75,8 @@ export interface TrackerConfig {
   v: string;
   /** Policy version in force. */
   policy: string;
+  /** What a visitor is asked, as a hash: a decision stands while it is the same. */
+  terms: string;
   /** Event types that some purpose permits without consent. */
   free: string[];
   /** Purposes that need consent. */
@@ -92,7 +94,7 @@ export interface TrackerConfig {
  * what is refused nevertheless (by GPC, or under an earlier policy).
  */
 export interface State {
-  /** Policy version the decision was made under. */
+  /** What was asked (`terms`) when it was made. */
   v?: string;
   /** Purposes granted. */
   granted?: string[];
