@@ -60,7 +60,7 @@ setup: ## Install what the tests drive (Debian packages, when missing): Java 17,
 .PHONY: bench
 bench: build ## Measure, as ratios against a reference in the same run
 	$(GO) run ./bench -binary $(BIN)
-	$(GO) test -run '^$$' -bench . -benchmem ./internal/... ./collector/... ./pipeline/...
+	$(GO) test -run '^$$' -bench . -benchmem -timeout 60m ./internal/... ./collector/... ./pipeline/...
 
 .PHONY: clean
 clean: ## Remove what was built; data and fetched libraries stay
