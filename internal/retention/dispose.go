@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sekisho/sekisho/internal/clickhouse"
 	"github.com/sekisho/sekisho/internal/core"
 	"github.com/sekisho/sekisho/internal/policy"
 )
@@ -34,13 +35,13 @@ func Dispose(ctx context.Context, db Store, policies *policy.Register, now time.
 	if err := db.Exec(ctx, "ALTER TABLE events DELETE WHERE "+c.purposeless+" OR "+c.retired); err != nil {
 		return d, fmt.Errorf("dispose of rows without a purpose: %w", err)
 	}
-	return d, settled(ctx, db, "events")
+	return d, clickhouse.Settled(ctx, db, "events")
 }
 
 func disposable(ctx context.Context, db Store, policies *policy.Register, now time.Time) (Disposal, error) {
 	c := conditions(policies, now)
 	var d Disposal
-	err := one(ctx, db, fmt.Sprintf("SELECT countIf(%s), countIf(NOT (%s) AND %s), countIf(%s) FROM events", c.purposeless, c.purposeless, c.retired, c.unknown),
+	err := clickhouse.One(ctx, db, fmt.Sprintf("SELECT countIf(%s), countIf(NOT (%s) AND %s), countIf(%s) FROM events", c.purposeless, c.purposeless, c.retired, c.unknown),
 		nil, &d.Purposeless, &d.Retired, &d.Unknown)
 	if err != nil {
 		return d, fmt.Errorf("count rows without a purpose: %w", err)
@@ -79,27 +80,4 @@ func conditions(policies *policy.Register, now time.Time) where {
 
 func quote(s string) string {
 	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(s) + "'"
-}
-
-// settled returns when no change of a table is under way.
-func settled(ctx context.Context, db Store, table string) error {
-	for wait := 20 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-		var left, failing uint64
-		err := one(ctx, db, `SELECT count(), countIf(latest_fail_reason != '') FROM system.mutations
-			WHERE database = currentDatabase() AND table = {table:String} AND NOT is_done`, map[string]string{"table": table}, &left, &failing)
-		if err != nil {
-			return fmt.Errorf("wait for a change of %s: %w", table, err)
-		}
-		if failing > 0 {
-			return fmt.Errorf("wait for a change of %s: clickhouse cannot make it", table)
-		}
-		if left == 0 {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("wait for a change of %s: %w", table, ctx.Err())
-		case <-time.After(wait):
-		}
-	}
 }

@@ -21,7 +21,7 @@ func Enforce(ctx context.Context, db Store, now time.Time) (int, error) {
 		if err := db.Exec(ctx, "ALTER TABLE "+p.table+" MATERIALIZE TTL IN PARTITION ID "+quote(p.id)); err != nil {
 			return 0, fmt.Errorf("enforce retention: %s: %w", p.table, err)
 		}
-		if err := settled(ctx, db, p.table); err != nil {
+		if err := clickhouse.Settled(ctx, db, p.table); err != nil {
 			return 0, fmt.Errorf("enforce retention: %w", err)
 		}
 	}

@@ -210,7 +210,7 @@ func tableLine(ctx context.Context, db Store, t table, gone []detached, now time
 	var oldest int64
 	cutoff := now.AddDate(0, 0, -t.days)
 	before := "toUnixTimestamp64Milli(toDateTime64(" + t.time + ", 3))"
-	err := one(ctx, db, "SELECT toInt64(min("+before+")), uniqExactIf(_part, "+before+" < {cutoff:Int64}) FROM "+t.name, map[string]string{"cutoff": milli(cutoff)}, &oldest, &line.Parts.Active)
+	err := clickhouse.One(ctx, db, "SELECT toInt64(min("+before+")), uniqExactIf(_part, "+before+" < {cutoff:Int64}) FROM "+t.name, map[string]string{"cutoff": milli(cutoff)}, &oldest, &line.Parts.Active)
 	if err != nil {
 		return line, err
 	}
@@ -287,7 +287,7 @@ func oldestData(ctx context.Context, db Store, columns []column) (map[string]tim
 			asked[i] = "toInt64(toUnixTimestamp64Milli(minIf(time, " + c.holds() + ")))"
 			to[i] = &found[i]
 		}
-		err := one(ctx, db, "SELECT "+strings.Join(asked, ", ")+" FROM events WHERE _partition_id = {month:String}", map[string]string{"month": month}, to...)
+		err := clickhouse.One(ctx, db, "SELECT "+strings.Join(asked, ", ")+" FROM events WHERE _partition_id = {month:String}", map[string]string{"month": month}, to...)
 		if err != nil {
 			return nil, err
 		}
@@ -313,7 +313,7 @@ func partsOver(ctx context.Context, db Store, over []column, cutoff time.Time) (
 	for i, c := range over {
 		conditions[i] = c.holds()
 	}
-	err = one(ctx, db, "SELECT uniqExact(_part) FROM events WHERE time < fromUnixTimestamp64Milli({cutoff:Int64}, 'UTC') AND ("+strings.Join(conditions, " OR ")+")",
+	err = clickhouse.One(ctx, db, "SELECT uniqExact(_part) FROM events WHERE time < fromUnixTimestamp64Milli({cutoff:Int64}, 'UTC') AND ("+strings.Join(conditions, " OR ")+")",
 		map[string]string{"cutoff": milli(cutoff)}, &n)
 	return n, err
 }
@@ -323,7 +323,7 @@ func partsOver(ctx context.Context, db Store, over []column, cutoff time.Time) (
 func (p *Parts) replaced(ctx context.Context, db Store, name string, columns []column, row bool, now time.Time) error {
 	params := map[string]string{"table": name, "late": unix(now.Add(-margin)), "stuck": unix(now.Add(-replacedGrace))}
 	if row {
-		return one(ctx, db, `
+		return clickhouse.One(ctx, db, `
 			SELECT count(), countIf(remove_time <= toDateTime({stuck:UInt32}))
 			FROM system.parts
 			WHERE database = currentDatabase() AND table = {table:String} AND NOT active AND rows > 0
@@ -333,7 +333,7 @@ func (p *Parts) replaced(ctx context.Context, db Store, name string, columns []c
 	for i, c := range columns {
 		names[i] = quote(c.name)
 	}
-	return one(ctx, db, `
+	return clickhouse.One(ctx, db, `
 		SELECT uniqExact(c.name), uniqExactIf(c.name, p.remove_time <= toDateTime({stuck:UInt32}))
 		FROM system.parts_columns AS c
 		INNER JOIN system.parts AS p ON p.database = c.database AND p.table = c.table AND p.name = c.name

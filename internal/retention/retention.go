@@ -193,7 +193,7 @@ type column struct {
 // eventColumns reads the columns of events in their order.
 func eventColumns(ctx context.Context, db Store) ([]column, error) {
 	var definition string
-	err := one(ctx, db, "SELECT create_table_query FROM system.tables WHERE database = currentDatabase() AND name = 'events'", nil, &definition)
+	err := clickhouse.One(ctx, db, "SELECT create_table_query FROM system.tables WHERE database = currentDatabase() AND name = 'events'", nil, &definition)
 	if err != nil {
 		return nil, fmt.Errorf("read how events is defined (is the schema migrated?): %w", err)
 	}
@@ -222,14 +222,4 @@ func eventColumns(ctx context.Context, db Store) ([]column, error) {
 			return nil
 		})
 	return columns, err
-}
-
-// one reads a single row.
-func one(ctx context.Context, db Store, sql string, params map[string]string, to ...any) error {
-	return db.Select(ctx, sql, params, clickhouse.Limits{}, func(rows clickhouse.Rows) error {
-		if !rows.Next() {
-			return errors.New("no row")
-		}
-		return rows.Scan(to...)
-	})
 }

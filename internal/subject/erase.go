@@ -147,7 +147,7 @@ func (e *Erase) do(ctx context.Context, who Subject) (done Erased, err error) {
 	}
 	own := "act = " + bytesOf(done.Record)
 	if e.Running {
-		err := one(ctx, e.DB, "SELECT count() FROM consent_masks WHERE "+own, nil, &done.Staying)
+		err := clickhouse.One(ctx, e.DB, "SELECT count() FROM consent_masks WHERE "+own, nil, &done.Staying)
 		return done, err
 	}
 	_, left, err := e.delete(ctx, "consent_masks", own)
@@ -191,7 +191,7 @@ func (e *Erase) mask(ctx context.Context, who Subject, mark ledger.ID, now time.
 // delete deletes rows of a table, and counts before and afterwards. Rows that come meanwhile are gone over again.
 func (e *Erase) delete(ctx context.Context, table, condition string) (found, left uint64, err error) {
 	for try := 0; ; try++ {
-		if err := one(ctx, e.DB, "SELECT count() FROM "+table+" WHERE "+condition, nil, &left); err != nil {
+		if err := clickhouse.One(ctx, e.DB, "SELECT count() FROM "+table+" WHERE "+condition, nil, &left); err != nil {
 			return found, left, fmt.Errorf("count %s: %w", table, err)
 		}
 		if left == 0 || try == maxTries {

@@ -58,7 +58,7 @@ type Folded struct {
 // asked to erase them: disposing of them is retention's (retention.Dispose).
 func (f *Fold) Turn(ctx context.Context, age time.Duration) (Folded, error) {
 	var now int64
-	if err := one(ctx, f.DB, "SELECT toInt64(toUnixTimestamp(now()))", nil, &now); err != nil {
+	if err := clickhouse.One(ctx, f.DB, "SELECT toInt64(toUnixTimestamp(now()))", nil, &now); err != nil {
 		return Folded{}, fmt.Errorf("fold withdrawals: %w", err)
 	}
 	done, err := f.until(ctx, time.Unix(now, 0).Add(-age))
@@ -75,10 +75,10 @@ func (f *Fold) TurnAll(ctx context.Context) (Folded, error) { return f.Turn(ctx,
 func (f *Fold) until(ctx context.Context, t time.Time) (Folded, error) {
 	var done Folded
 	d := due("stored <= fromUnixTimestamp(" + strconv.FormatInt(t.Add(-time.Hour).Unix(), 10) + ")")
-	if err := settled(ctx, f.DB, "events"); err != nil { // what a turn before began
+	if err := clickhouse.Settled(ctx, f.DB, "events"); err != nil { // what a turn before began
 		return done, err
 	}
-	if err := one(ctx, f.DB, "SELECT count() FROM consent_masks WHERE "+string(d), nil, &done.Masks); err != nil || done.Masks == 0 {
+	if err := clickhouse.One(ctx, f.DB, "SELECT count() FROM consent_masks WHERE "+string(d), nil, &done.Masks); err != nil || done.Masks == 0 {
 		return done, err
 	}
 	purposes, err := d.purposes(ctx, f.DB)
@@ -187,7 +187,7 @@ func clearRows(ctx context.Context, db Store, d due, m masked) (rows, deleted ui
 	change := "UPDATE purposes = " + d.left(m) + " WHERE " + some + ", DELETE WHERE purposes = 0 AND " + d.erased(m)
 	for range maxTries {
 		var found, over uint64
-		if err := one(ctx, db, count, nil, &found, &over); err != nil {
+		if err := clickhouse.One(ctx, db, count, nil, &found, &over); err != nil {
 			return rows, deleted, fmt.Errorf("count hidden rows: %w", err)
 		}
 		if found == 0 && over == 0 {
@@ -223,7 +223,7 @@ func (f *Fold) countErased(ctx context.Context, d due, m masked) error {
 			})
 		if err == nil && len(sites) > 0 {
 			var hour time.Time // so that the count goes with the masks
-			if err = one(ctx, f.DB, "SELECT max(stored) FROM consent_masks WHERE "+string(d), nil, &hour); err == nil {
+			if err = clickhouse.One(ctx, f.DB, "SELECT max(stored) FROM consent_masks WHERE "+string(d), nil, &hour); err == nil {
 				err = f.DB.Insert(ctx, "consent_masks", "count/"+uuid.NewString(), []clickhouse.Column{
 					{Name: "site", Values: sites},
 					{Name: "purpose", Values: repeat(uint8(p), len(sites))},

@@ -10,7 +10,6 @@ package subject
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -37,54 +36,11 @@ func mutate(ctx context.Context, db Store, table, commands string) error {
 	if err := db.Exec(bounded, sql); err != nil && bounded.Err() == nil {
 		return fmt.Errorf("change %s: %w", table, err)
 	}
-	return settled(ctx, db, table)
+	return clickhouse.Settled(ctx, db, table)
 }
 
 // answerTime bounds the wait for the engine's answer; what is under way by then is looked for.
 const answerTime = 4 * time.Minute
-
-// settled returns when no change of a table is under way.
-func settled(ctx context.Context, db Store, table string) error {
-	for wait := 20 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-		var left, failing uint64
-		err := one(ctx, db, `SELECT count(), countIf(latest_fail_reason != '') FROM system.mutations
-			WHERE database = currentDatabase() AND table = {table:String} AND NOT is_done`, map[string]string{"table": table}, &left, &failing)
-		if err != nil {
-			return fmt.Errorf("wait for a change of %s: %w", table, err)
-		}
-		if failing > 0 {
-			return fmt.Errorf("wait for a change of %s: clickhouse cannot make it", table)
-		}
-		if left == 0 {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("wait for a change of %s: %w", table, ctx.Err())
-		case <-time.After(wait):
-		}
-	}
-}
-
-// one reads a single row.
-func one(ctx context.Context, db evidence.Store, sql string, params map[string]string, to ...any) error {
-	rows := 0
-	err := db.Select(ctx, sql, params, clickhouse.Limits{}, func(found clickhouse.Rows) error {
-		for found.Next() {
-			if rows++; rows > 1 {
-				return errors.New("more than one row")
-			}
-			if err := found.Scan(to...); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err == nil && rows == 0 {
-		err = errors.New("no row")
-	}
-	return err
-}
 
 // each hands every row of a result to scan.
 func each(ctx context.Context, db evidence.Store, sql string, params map[string]string, scan func(clickhouse.Rows) error) error {
