@@ -35,19 +35,20 @@ type trackerConfig struct {
 	Texts  map[string]map[string]string `json:"texts"`
 }
 
-// termsOf names what a visitor is asked: the purposes that rest on consent or may be objected to, each with its bit. A
-// decision stands while they do; an editorial change of the policy asks nobody again, and a purpose that was replaced
-// (internal/policy) has another bit.
+// termsOf names what a visitor is asked: the purposes that rest on consent or may be objected to, each with its bit and
+// basis, such as "marketing_use@9:consent". A decision stands for what is still asked the same way: an editorial change
+// of the policy asks nobody again, and a purpose that was replaced (internal/policy) has another bit and is asked for
+// by itself.
 func termsOf(s *site.Site, pack *policy.Pack) string {
-	h := sha256.New()
+	var terms []string
 	for i := range pack.Purposes {
 		p := &pack.Purposes[i]
 		basis := p.Basis[s.Jurisdiction]
 		if p.Categories&tracked != 0 && (basis == core.Consent || basis == core.OptOut) {
-			_, _ = fmt.Fprintf(h, "%s@%d %s\n", p.ID, p.Bit, basis) // never fails
+			terms = append(terms, fmt.Sprintf("%s@%d:%s", p.ID, p.Bit, basis))
 		}
 	}
-	return hex.EncodeToString(h.Sum(nil)[:6])
+	return strings.Join(terms, " ")
 }
 
 func configOf(s *site.Site, pack *policy.Pack, version string) trackerConfig {

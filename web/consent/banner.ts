@@ -10,7 +10,7 @@
 // not. So the details of the purposes count once they have been loaded and the notice that they could not be where they
 // were not, and nothing may be in the dialog that the visitor cannot get to read.
 import type { ConsentOptions, Surface } from '../tracker/types.ts';
-import { decide, decision, purposes } from './decision.ts';
+import { decide, decision, purposes, standing } from './decision.ts';
 import en from './messages.en.json';
 import ja from './messages.ja.json';
 import { type Notice, notice, type Purpose, policyPage } from './notice.ts';
@@ -166,8 +166,8 @@ export class Banner extends HTMLElement {
   }
 
   #purposes(): HTMLElement[] {
-    if (!this.#choosing) return [make('ul', ...purposes().map((p) => make('li', this.#text(p))))];
-    const before = decision();
+    if (!this.#choosing) return [make('ul', ...this.#asked().map((p) => make('li', this.#text(p))))];
+    const before = standing();
     // A box is ticked only where the visitor has ticked it before. The boxes of purposes that run unless one objects
     // are objections: ticked by an earlier objection, or by GPC.
     const refused = (before ?? c.s).deny;
@@ -278,12 +278,22 @@ export class Banner extends HTMLElement {
 
   // --- What can be pressed --------------------------------------------------------------------------------------------
 
-  /** Accept and refuse: one look, one size, one row. */
+  /** The first question names what is open; what stands is in the choice. */
+  #asked(): string[] {
+    return (this.#surface === 'banner' && standing()?.open) || purposes();
+  }
+
+  /** What stands while the question is about something else. */
+  #stands(): string[] {
+    return (this.#surface === 'banner' && standing()?.open && standing()?.granted) || [];
+  }
+
+  /** Accept and refuse: one look, one size, one row. They answer what was asked, and leave what stands. */
   #choices(): HTMLElement {
     const row = make(
       'div',
-      this.#button('_accept', () => this.#decide(purposes())),
-      this.#button('_refuse', () => this.#decide([])),
+      this.#button('_accept', () => this.#decide([...this.#stands(), ...this.#asked()])),
+      this.#button('_refuse', () => this.#decide(this.#stands())),
       this.#choosing
         ? this.#button('_save', () => this.#decide(this.#chosen()))
         : this.#button('_choose', () => this.#choose()),

@@ -6,7 +6,7 @@
 //	consent(granted, refused)    records a decision that the page has asked for itself
 import type { ConsentOptions } from '../tracker/types.ts';
 import { Banner } from './banner.ts';
-import { decide, decision, deliver, expire, purposes, read } from './decision.ts';
+import { carry, decide, decision, deliver, expire, purposes, read } from './decision.ts';
 import { watch } from './event.ts';
 
 const c = sekisho;
@@ -52,6 +52,7 @@ addEventListener('storage', ({ key }) => {
 addEventListener('online', () => deliver());
 
 expire();
+carry();
 watch();
 // An act that an earlier page could not hand in.
 if (read().act) deliver();

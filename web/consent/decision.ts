@@ -55,11 +55,37 @@ function write(kept: Kept): void {
 
 const alive = (s: State) => (s.until ?? 0) > Date.now();
 
-/** What the visitor has decided about what is asked now, acknowledged or not. */
-export function decision(): State | undefined {
+/** What stands of what the visitor has decided, acknowledged or not. */
+export function standing(): State | undefined {
   const kept = read();
   const latest = kept.next ?? kept;
   return latest.v === c.terms && alive(latest) ? latest : undefined;
+}
+
+/** What the visitor has decided about all that is asked now. */
+export function decision(): State | undefined {
+  const s = standing();
+  return s?.open ? undefined : s;
+}
+
+/**
+ * Carries a decision over to a policy that asks for other things: it stands for what is asked the same way as before, and
+ * only the rest is open. Where nothing of it would stand, everything is asked, as without one.
+ */
+export function carry(): void {
+  const { act, ...kept } = read();
+  // An act that is under way belongs to what was asked before: it arrives first.
+  if (act || !kept.v || kept.v === c.terms || !alive(kept)) return;
+  const before = kept.v.split(' ');
+  const same = c.terms
+    .split(' ')
+    .filter((term) => before.includes(term))
+    .map((term) => term.split('@')[0] as string);
+  const open = purposes().filter((p) => !same.includes(p));
+  const granted = kept.granted?.filter((p) => same.includes(p));
+  if (!same.length || (kept.id && !c.ask.some((p) => granted?.includes(p)))) return;
+  const deny = [...(kept.deny ?? []).filter((p) => same.includes(p)), ...open.filter((p) => c.ask.includes(p))];
+  write({ ...kept, v: c.terms, granted, deny, ...(open.length && { open }) });
 }
 
 /** Forgets an id that has lapsed. What was refused stays refused. */
@@ -113,11 +139,10 @@ export function decide(granted: readonly string[], how: ConsentOptions): Promise
 /** What is in force until the act is acknowledged: of the old decision what the new one keeps, and every refusal. */
 function meanwhile(kept: Kept, next: State): State {
   const deny = [...new Set([...(c.s.deny ?? []), ...(next.deny ?? [])])];
-  const standing =
-    kept.v === c.terms && alive(kept) ? (kept.granted ?? []).filter((p) => next.granted?.includes(p)) : [];
+  const stays = kept.v === c.terms && alive(kept) ? (kept.granted ?? []).filter((p) => next.granted?.includes(p)) : [];
   // Without v the core holds what needs consent.
-  if (!kept.id || !standing.some((p) => c.ask.includes(p))) return { deny };
-  return { v: kept.v, granted: standing, deny, id: kept.id, until: kept.until };
+  if (!kept.id || !stays.some((p) => c.ask.includes(p))) return { deny };
+  return { v: kept.v, granted: stays, deny, id: kept.id, until: kept.until };
 }
 
 // --- The act ----------------------------------------------------------------------------------------------------------

@@ -20,7 +20,8 @@ export const config = {
   site: 'shop',
   v: String(built('version')),
   policy: 'default/2022-09-15',
-  terms: 'c0ffee',
+  terms:
+    'in_service_recommendation@3:opt_out behavioral_personalization@4:consent development_marketing@7:consent service_development@8:consent marketing_use@9:consent usage_based_development@10:consent',
   free: ['operation', 'environment', 'custom'],
   ask: [
     'behavioral_personalization',

@@ -763,6 +763,40 @@ describe('consent in the tracker', { concurrency: 6 }, () => {
       if (change.until) assert.equal((await kept(page)).id, undefined, 'an id outlives its time');
     });
 
+  for (const [answer, granted_, refused_] of [
+    ['accept', everything, []],
+    ['refuse', everything.filter((p) => p !== 'usage_based_development'), ['usage_based_development']],
+  ])
+    test(`a purpose that was replaced is asked for by itself, and what was granted besides stands: ${answer}`, async (t) => {
+      const decision = { ...granted('visitor-6'), v: config.terms.replace('development@10', 'development@31') };
+      const { page, collector } = await visit(t, { decision });
+      await ready(page);
+      // What stands goes on under the same id, and the new purpose is refused until it is answered for.
+      await until(() => collector.events('page_view').length === 1);
+      const [batch] = collector.batches();
+      assert.equal(batch.cookie_id, 'visitor-6');
+      assert.deepEqual(batch.deny, ['usage_based_development']);
+      assert.deepEqual(await page.locator('sekisho-consent dialog li').allTextContents(), [
+        config.texts.en.usage_based_development,
+      ]);
+      await page.click(`sekisho-consent [data-act=${answer}]`);
+      const [act] = await until(() => collector.acts().length && collector.acts());
+      assert.deepEqual(act.subject, { cookie_id: 'visitor-6' });
+      assert.deepEqual(act.granted, granted_);
+      assert.deepEqual([...act.refused, ...act.withdrawn], refused_);
+      await until(async () => (await kept(page)).v === config.terms && !(await kept(page)).open);
+    });
+
+  test('a change of the policy that asks for nothing else asks nobody again', async (t) => {
+    const decision = { ...granted('visitor-7'), v: `${config.terms} a_purpose_given_up@12:consent` };
+    const { page, collector } = await visit(t, { decision });
+    await page.waitForSelector('sekisho-consent .reopen:not([hidden])');
+    assert.equal(await page.locator('sekisho-consent dialog[open]').count(), 0);
+    await until(() => collector.events('page_view').length === 1);
+    assert.equal(collector.batches()[0].cookie_id, 'visitor-7');
+    assert.equal(collector.sent('/v1/consent').length, 0);
+  });
+
   test('a refusal under a new policy withdraws what an id had granted under the old one', async (t) => {
     const { page, collector } = await visit(t, { decision: { ...granted('visitor-5'), v: 'default/2019-10-15' } });
     await ready(page);

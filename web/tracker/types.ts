@@ -75,7 +75,7 @@ export interface TrackerConfig {
   v: string;
   /** Policy version in force. */
   policy: string;
-  /** What a visitor is asked, as a hash: a decision stands while it is the same. */
+  /** What a visitor is asked, by spaces, such as `marketing_use@9:consent`: a decision stands for what is asked the same way. */
   terms: string;
   /** Event types that some purpose permits without consent. */
   free: string[];
@@ -96,6 +96,8 @@ export interface TrackerConfig {
 export interface State {
   /** What was asked (`terms`) when it was made. */
   v?: string;
+  /** Purposes that came since and are still to be asked for; the rest stands. */
+  open?: string[];
   /** Purposes granted. */
   granted?: string[];
   /** Purposes refused: sent as the deny-only hint. */
