@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
+	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/sekisho/sekisho/internal/clickhouse"
@@ -122,7 +124,11 @@ func (s *shard) load(ctx context.Context, b *block, r span) error {
 		}},
 		{"publish ledger entries", func(ctx context.Context, _ string) error { return s.prove(ctx, b) }},
 		{"store consent acts", func(ctx context.Context, token string) error {
-			return s.insert(ctx, "consent_acts", token, len(b.acts), evidence.Columns(b.acts))
+			acts, err := s.unstored(ctx, b.acts)
+			if err != nil {
+				return err
+			}
+			return s.insert(ctx, "consent_acts", token, len(acts), evidence.Columns(acts))
 		}},
 		{"store events", func(ctx context.Context, token string) error {
 			columns := make([]clickhouse.Column, len(b.events))
@@ -165,6 +171,31 @@ func (s *shard) publish(ctx context.Context, b *block) error {
 		return err
 	}
 	return s.p.deps.Consent.Produce(ctx, messages)
+}
+
+// unstored leaves out acts that came before and are stored: a page that never heard of its act's arrival sends it again
+// on its next visit, and an import may be run twice. Younger repeats are recognised by their ids alone (seen); an act
+// that is older than those are remembered is asked for. What this very range stored in a try before stays in, so that
+// the batch is the same and its token tells.
+func (s *shard) unstored(ctx context.Context, acts []evidence.Act) ([]evidence.Act, error) {
+	var old []uuid.UUID
+	for i := range acts {
+		if acts[i].ReceivedAt.Sub(acts[i].Time) > s.p.cfg.SeenWindow/2 {
+			old = append(old, acts[i].ID)
+		}
+	}
+	if len(old) == 0 {
+		return acts, nil
+	}
+	stored, err := s.p.deps.Store.ActPlaces(ctx, old)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(slices.Clone(acts), func(a evidence.Act) bool {
+		return slices.ContainsFunc(stored[a.ID], func(at clickhouse.Place) bool {
+			return at != clickhouse.Place{Shard: a.Shard, Offset: a.Offset}
+		})
+	}), nil
 }
 
 // prove puts the acts into the proof ledger.

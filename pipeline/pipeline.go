@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
@@ -45,6 +46,8 @@ type Store interface {
 	Insert(ctx context.Context, table, token string, columns []clickhouse.Column) error
 	// Recent is what a partition's state is restored from: what it stored since.
 	Recent(ctx context.Context, partition int, since time.Time) (clickhouse.Recent, error)
+	// ActPlaces tells of consent acts where their stored rows came from.
+	ActPlaces(ctx context.Context, acts []uuid.UUID) (map[uuid.UUID][]clickhouse.Place, error)
 }
 
 // Producer writes to one topic; it returns when everything is acknowledged by all in-sync replicas.

@@ -213,10 +213,10 @@ func sendActs(ctx context.Context, collector, key string, acts []map[string]any,
 				break
 			}
 			if err == nil && status < http.StatusInternalServerError && status != http.StatusTooManyRequests {
-				return fmt.Errorf("import consent: the collector answered %d to record %d; %d are taken, and the same file imported again within a day records none twice", status, i+1, i)
+				return fmt.Errorf("import consent: the collector answered %d to record %d; %d are taken, and the same file imported again records none twice", status, i+1, i)
 			}
 			if attempt == 6 || ctx.Err() != nil {
-				return fmt.Errorf("import consent: the collector did not take record %d; %d are taken, and the same file imported again within a day records none twice", i+1, i)
+				return fmt.Errorf("import consent: the collector did not take record %d; %d are taken, and the same file imported again records none twice", i+1, i)
 			}
 			select {
 			case <-ctx.Done():

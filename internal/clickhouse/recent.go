@@ -3,6 +3,7 @@ package clickhouse
 import (
 	"context"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -81,4 +82,34 @@ func (db *DB) Recent(ctx context.Context, partition int, since time.Time) (Recen
 		return nil
 	})
 	return recent, err
+}
+
+// Place is where in the topic a stored record came from.
+type Place struct {
+	Shard  uint16
+	Offset int64
+}
+
+// ActPlaces tells of consent acts where their stored rows came from; an act that is not stored is left out.
+func (db *DB) ActPlaces(ctx context.Context, acts []uuid.UUID) (map[uuid.UUID][]Place, error) {
+	ids := make([]string, len(acts))
+	for i, id := range acts {
+		ids[i] = "'" + id.String() + "'"
+	}
+	places := map[uuid.UUID][]Place{}
+	err := db.Select(ctx, "SELECT DISTINCT act_id, shard, offset FROM consent_acts WHERE act_id IN {acts:Array(UUID)}",
+		map[string]string{"acts": "[" + strings.Join(ids, ",") + "]"}, Limits{}, func(rows Rows) error {
+			for rows.Next() {
+				var (
+					id uuid.UUID
+					at Place
+				)
+				if err := rows.Scan(&id, &at.Shard, &at.Offset); err != nil {
+					return err
+				}
+				places[id] = append(places[id], at)
+			}
+			return nil
+		})
+	return places, err
 }
