@@ -57,32 +57,38 @@ func (h *house) demoKey() string {
 	return strings.TrimSpace(string(key))
 }
 
-// TestASecondStartKeepsEverything starts on engines of their own instead of the house's (Apache Kafka among them), plays
-// the demo visitors, and asks the same report before and after a restart.
+// TestASecondStartKeepsEverything plays the demo visitors and asks the same report before and after a restart: on the
+// house's own engines, and on Apache Kafka and a ClickHouse outside of it.
 func TestASecondStartKeepsEverything(t *testing.T) {
-	testkit.Brokers(t, func(t *testing.T, addr string) {
+	t.Run("embedded", func(t *testing.T) { keepsEverything(t, newHouse(t)) })
+	t.Run("outside", func(t *testing.T) {
 		h := newHouse(t)
-		outside := testkit.Engine(t, t.TempDir())
-		h.args = append(h.args, "--kafka", addr, "--clickhouse", outside.DSN(), "--demo")
-		h.kafka = addr
-		h.start()
-		key := h.demoKey()
-		report := h.query + "/v1/reports/pages?site=shop&purpose=usage_based_development"
-		h.awaitLoaded()
-		before := getWith(report, key)
-		if !strings.Contains(before, `"/ja/checkout"`) {
-			t.Fatalf("the report shows no demo visitors: %s", before)
-		}
-		h.stop()
-		h.start()
-		if h.demoKey() != key {
-			t.Error("the demo key changed")
-		}
-		if after := getWith(report, key); after != before {
-			t.Errorf("before: %s\nafter: %s", before, after)
-		}
-		h.stop()
+		h.kafka = testkit.ApacheKafka(t)
+		h.args = append(h.args, "--kafka", h.kafka, "--clickhouse", testkit.Engine(t, t.TempDir()).DSN())
+		keepsEverything(t, h)
 	})
+}
+
+func keepsEverything(t *testing.T, h *house) {
+	t.Helper()
+	h.args = append(h.args, "--demo")
+	h.start()
+	key := h.demoKey()
+	report := h.query + "/v1/reports/pages?site=shop&purpose=usage_based_development"
+	h.awaitLoaded()
+	before := getWith(report, key)
+	if !strings.Contains(before, `"/ja/checkout"`) {
+		t.Fatalf("the report shows no demo visitors: %s", before)
+	}
+	h.stop()
+	h.start()
+	if h.demoKey() != key {
+		t.Error("the demo key changed")
+	}
+	if after := getWith(report, key); after != before {
+		t.Errorf("before: %s\nafter: %s", before, after)
+	}
+	h.stop()
 }
 
 // getWith asks with an API key; empty when there is no answer.
