@@ -114,7 +114,10 @@ describe('tracker', { concurrency: 6 }, () => {
     const gone = await hide(page);
     const second = await until(() => collector.events('engagement')[1]);
     assert.equal(second.engagement.scroll, 100);
-    assert.ok(Math.abs(second.engagement.ms - (gone - back)) <= 20, `${second.engagement.ms} ms of ${gone - back}`);
+    // Never the second in which it was hidden; a busy browser tells the page of its return a little late.
+    const shown = gone - back;
+    const used = second.engagement.ms;
+    assert.ok(used <= shown + 20 && used >= shown * 0.8, `${used} ms of ${shown}`);
     assert.equal(second.view_id, first.view_id);
     assert.equal(collector.events('page_view')[0].view_id, first.view_id);
     assert.equal(collector.events('page_view').length, 1);
