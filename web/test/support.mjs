@@ -251,7 +251,7 @@ export async function visit(
 /** What the device keeps. */
 export const kept = (page) => page.evaluate(() => JSON.parse(localStorage.getItem('_sk')));
 
-/** Makes the page hidden, or shows it again, and says when, by the page's clock. */
+/** Makes the page hidden, or shows it again, and says between which moments of the page's clock the page heard of it. */
 export const hide = (page, hidden = true) =>
   page.evaluate((value) => {
     Object.defineProperty(document, 'hidden', { configurable: true, get: () => value });
@@ -259,8 +259,9 @@ export const hide = (page, hidden = true) =>
       configurable: true,
       get: () => (value ? 'hidden' : 'visible'),
     });
+    const before = Date.now();
     document.dispatchEvent(new Event('visibilitychange', { bubbles: true }));
-    return Date.now();
+    return { before, after: Date.now() };
   }, hidden);
 
 /** Ready: the modules of every page are there. */
