@@ -266,7 +266,13 @@ func each[R, T any](rows []R, get func(R) T) []T {
 	return values
 }
 
-// subject is whom an event counts for, the account that its visitor is signed in to at some time; 0 is nobody.
+// day is the site's day of an event.
+func (e *event) day() time.Time { return startOfDay(e.at.In(location)) }
+
+// daily reports whether the subject is another one on every day.
+func (e *event) daily() bool { return e.linkage == "cookieless" && e.signedIn == 0 && e.account == 0 }
+
+// subject is whom an event counts for, the account that its visitor is signed in to at some time of the day; 0 is nobody.
 func (e *event) subject() uint64 { return cmp.Or(e.signedIn, e.account, e.visitor) }
 
 // visible are the events that a purpose may see in a period, and how many others there are by reason.
@@ -290,14 +296,18 @@ func (f *facts) visible(bit uint8, from, to time.Time) (seen []event, leftOut ma
 			seen = append(seen, e)
 		}
 	}
-	accounts := map[uint64]uint64{}
+	type visitorDay struct {
+		visitor uint64
+		day     time.Time
+	}
+	accounts := map[visitorDay]uint64{}
 	for _, e := range seen {
-		if e.account != 0 {
-			accounts[e.visitor] = max(accounts[e.visitor], e.account)
+		if at := (visitorDay{e.visitor, e.day()}); e.account != 0 && e.visitor != 0 {
+			accounts[at] = max(accounts[at], e.account)
 		}
 	}
-	for i := range seen {
-		seen[i].signedIn = accounts[seen[i].visitor]
+	for i, e := range seen {
+		seen[i].signedIn = accounts[visitorDay{e.visitor, e.day()}]
 	}
 	slices.SortFunc(seen, func(a, b event) int { return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.id, b.id)) })
 	return seen, leftOut
@@ -317,7 +327,8 @@ func group[K comparable](events []event, key func(event) (K, bool)) map[K][]even
 	return groups
 }
 
-func subjects(events []event) int {
+// people are the distinct subjects of events.
+func people(events []event) int {
 	seen := map[uint64]bool{}
 	for _, e := range events {
 		if s := e.subject(); s != 0 {
@@ -327,8 +338,26 @@ func subjects(events []event) int {
 	return len(seen)
 }
 
-func sessionsOf(events []event) map[uint64][]event {
-	return group(events, func(e event) (uint64, bool) { return e.session, e.session != 0 })
+// subjects are as many people as are surely behind events, which lie in one epoch of keys: a visitor without a cookie
+// may be the same on every day.
+func subjects(events []event) int {
+	daily := slices.DeleteFunc(slices.Clone(events), func(e event) bool { return !e.daily() || e.subject() == 0 })
+	lasting := slices.DeleteFunc(slices.Clone(events), func(e event) bool { return e.daily() })
+	days := map[time.Time]bool{}
+	for _, e := range daily {
+		days[e.day()] = true
+	}
+	return max(people(lasting), (people(daily)+max(len(days), 1)-1)/max(len(days), 1))
+}
+
+type sessionDay struct {
+	session uint64
+	day     time.Time
+}
+
+// sessionsOf are the sessions of events. A session ends with the site's day.
+func sessionsOf(events []event) map[sessionDay][]event {
+	return group(events, func(e event) (sessionDay, bool) { return sessionDay{e.session, e.day()}, e.session != 0 })
 }
 
 func countIf(events []event, match func(event) bool) (n int) {
@@ -364,7 +393,7 @@ func lastSent(events []event) []event {
 }
 
 // expected computes a report over visible events: all groups, each with its number of subjects.
-var expected = map[string]func([]event) (rows []row, people []int){
+var expected = map[string]func([]event) (rows []row, counts []int){
 	"overview": func(events []event) ([]row, []int) {
 		sessions := sessionsOf(events)
 		viewed, bounced := 0, 0
@@ -394,14 +423,14 @@ var expected = map[string]func([]event) (rows []row, people []int){
 			revenue = append(revenue, row{"currency": currency, "orders": len(orders), "revenue": sum.String()})
 		}
 		r := row{
-			"visitors": subjects(events), "sessions": len(sessions), "page_views": countIf(events, is("page_view")),
+			"visitors": people(events), "sessions": len(sessions), "page_views": countIf(events, is("page_view")),
 			"bounce_rate": float64(bounced) / float64(viewed), "visible_seconds": float64(visible) / 1000 / float64(len(sessionsOf(engaged))),
 			"operations": countIf(events, is("operation", "custom")), "revenue": revenue,
 		}
 		return []row{r}, []int{subjects(events)}
 	},
 	"timeseries": func(events []event) ([]row, []int) { return series(events, startOfDay) },
-	"pages": func(events []event) (rows []row, people []int) {
+	"pages": func(events []event) (rows []row, counts []int) {
 		entries, exits := map[string]int{}, map[string]int{}
 		for _, s := range sessionsOf(only(events, "page_view")) {
 			entries[s[0].path]++
@@ -418,14 +447,14 @@ var expected = map[string]func([]event) (rows []row, people []int){
 				visible += int(e.visibleMS)
 			}
 			rows = append(rows, row{
-				"host": "shop.example", "path": path, "views": len(views), "visitors": subjects(views),
+				"host": "shop.example", "path": path, "views": len(views), "visitors": people(views),
 				"entries": entries[path], "exits": exits[path], "visible_seconds": float64(visible) / 1000 / float64(len(views)),
 			})
-			people = append(people, subjects(views))
+			counts = append(counts, subjects(views))
 		}
-		return rows, people
+		return rows, counts
 	},
-	"sources": func(events []event) (rows []row, people []int) {
+	"sources": func(events []event) (rows []row, counts []int) {
 		type origin [3]string
 		byOrigin := map[origin][]event{}
 		for _, s := range sessionsOf(events) {
@@ -437,11 +466,11 @@ var expected = map[string]func([]event) (rows []row, people []int){
 		for o, g := range byOrigin {
 			rows = append(rows, row{
 				"channel": o[0], "source": o[1], "referrer": o[2],
-				"visitors": subjects(g), "sessions": len(sessionsOf(g)), "page_views": countIf(g, is("page_view")),
+				"visitors": people(g), "sessions": len(sessionsOf(g)), "page_views": countIf(g, is("page_view")),
 			})
-			people = append(people, subjects(g))
+			counts = append(counts, subjects(g))
 		}
-		return rows, people
+		return rows, counts
 	},
 	"locations": func(events []event) ([]row, []int) {
 		return visits(events, func(e event) [3]string { return [3]string{e.country, e.region} }, "country", "region")
@@ -449,21 +478,21 @@ var expected = map[string]func([]event) (rows []row, people []int){
 	"devices": func(events []event) ([]row, []int) {
 		return visits(events, func(e event) [3]string { return [3]string{e.class, e.browser, e.os} }, "device", "browser", "os")
 	},
-	"operations": func(events []event) (rows []row, people []int) {
+	"operations": func(events []event) (rows []row, counts []int) {
 		for k, g := range group(only(events, "operation", "custom"), func(e event) ([2]string, bool) { return [2]string{cmp.Or(e.custom, e.operation), e.target}, true }) {
-			rows = append(rows, row{"name": k[0], "target": k[1], "count": len(g), "users": subjects(g)})
-			people = append(people, subjects(g))
+			rows = append(rows, row{"name": k[0], "target": k[1], "count": len(g), "users": people(g)})
+			counts = append(counts, subjects(g))
 		}
-		return rows, people
+		return rows, counts
 	},
-	"searches": func(events []event) (rows []row, people []int) {
+	"searches": func(events []event) (rows []row, counts []int) {
 		for q, g := range group(only(events, "search"), func(e event) (string, bool) { return e.query, true }) {
-			rows = append(rows, row{"query": q, "count": len(g), "users": subjects(g), "without_result": countIf(g, func(e event) bool { return e.results == 0 })})
-			people = append(people, subjects(g))
+			rows = append(rows, row{"query": q, "count": len(g), "users": people(g), "without_result": countIf(g, func(e event) bool { return e.results == 0 })})
+			counts = append(counts, subjects(g))
 		}
-		return rows, people
+		return rows, counts
 	},
-	"purchases": func(events []event) (rows []row, people []int) {
+	"purchases": func(events []event) (rows []row, counts []int) {
 		type line struct{ sku, name, currency string }
 		type sums struct {
 			quantity int
@@ -486,45 +515,45 @@ var expected = map[string]func([]event) (rows []row, people []int){
 		}
 		for k, s := range lines {
 			rows = append(rows, row{"sku": k.sku, "name": k.name, "currency": k.currency, "quantity": s.quantity, "orders": len(s.orders), "revenue": s.revenue.String()})
-			people = append(people, subjects(s.who))
+			counts = append(counts, subjects(s.who))
 		}
-		return rows, people
+		return rows, counts
 	},
-	"ads": func(events []event) (rows []row, people []int) {
+	"ads": func(events []event) (rows []row, counts []int) {
 		for k, g := range group(only(events, "ad_view"), func(e event) ([2]string, bool) { return [2]string{e.ad, e.slot}, true }) {
 			clicks := countIf(g, func(e event) bool { return e.click })
 			rows = append(rows, row{"ad": k[0], "slot": k[1], "impressions": len(g) - clicks, "clicks": clicks, "rate": float64(clicks) / float64(len(g)-clicks)})
-			people = append(people, subjects(g))
+			counts = append(counts, subjects(g))
 		}
-		return rows, people
+		return rows, counts
 	},
 }
 
-func visits(events []event, key func(event) [3]string, names ...string) (rows []row, people []int) {
+func visits(events []event, key func(event) [3]string, names ...string) (rows []row, counts []int) {
 	for k, g := range group(events, func(e event) ([3]string, bool) { return key(e), true }) {
-		r := row{"visitors": subjects(g), "sessions": len(sessionsOf(g)), "page_views": countIf(g, is("page_view"))}
+		r := row{"visitors": people(g), "sessions": len(sessionsOf(g)), "page_views": countIf(g, is("page_view"))}
 		for i, name := range names {
 			r[name] = k[i]
 		}
 		rows = append(rows, r)
-		people = append(people, subjects(g))
+		counts = append(counts, subjects(g))
 	}
-	return rows, people
+	return rows, counts
 }
 
 func startOfDay(t time.Time) time.Time {
 	return time.Date(t.Year(), t.Month(), t.Day(), 0, 0, 0, 0, location)
 }
 
-func series(events []event, start func(time.Time) time.Time) (rows []row, people []int) {
+func series(events []event, start func(time.Time) time.Time) (rows []row, counts []int) {
 	for at, g := range group(events, func(e event) (int64, bool) { return start(e.at.In(location)).Unix(), true }) {
 		rows = append(rows, row{
 			"time":     time.Unix(at, 0).In(location).Format(time.RFC3339),
-			"visitors": subjects(g), "sessions": len(sessionsOf(g)), "page_views": countIf(g, is("page_view")),
+			"visitors": people(g), "sessions": len(sessionsOf(g)), "page_views": countIf(g, is("page_view")),
 		})
-		people = append(people, subjects(g))
+		counts = append(counts, subjects(g))
 	}
-	return rows, people
+	return rows, counts
 }
 
 // orders are the orders of rows that the API promises: the names to compare by, "-" for descending.
@@ -535,9 +564,9 @@ var orders = map[string][]string{
 }
 
 // released are the rows large enough to be shown, in their order, and the number of those that are not.
-func released(report string, rows []row, people []int) (shown []row, withheld int) {
+func released(report string, rows []row, counts []int) (shown []row, withheld int) {
 	for i, r := range rows {
-		if people[i] < threshold {
+		if counts[i] < threshold {
 			withheld++
 			continue
 		}

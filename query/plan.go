@@ -2,14 +2,19 @@ package query
 
 import (
 	"fmt"
+	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
+	"text/template"
+	"time"
 
 	"github.com/sekisho/sekisho/internal/core"
+	"github.com/sekisho/sekisho/internal/gate"
 )
 
-// statement is one bound read. It stands behind the gate: nothing but the planner names the events table.
+// statement is one bound read. It stands behind the gate: nothing but the gate names the events table.
 type statement struct {
 	part *part
 	sql  string
@@ -18,6 +23,7 @@ type statement struct {
 // plan is what a request becomes.
 type plan struct {
 	params   map[string]string
+	k        int
 	parts    []statement
 	coverage string
 	drops    string
@@ -26,17 +32,20 @@ type plan struct {
 
 // planner knows the statements and the data category of every column.
 type planner struct {
-	categories map[string]core.Category
-	sql        map[string]string
+	categories      map[string]core.Category
+	sql             map[string]*template.Template
+	threshold, fine int
 }
 
-func newPlanner() (*planner, error) {
+// newPlanner reads the statements. Groups need threshold subjects, and fine where they tell more of where somebody is
+// than the country.
+func newPlanner(threshold, fine int) (*planner, error) {
 	byColumn, err := categories()
 	if err != nil {
 		return nil, err
 	}
-	p := &planner{categories: byColumn, sql: map[string]string{}}
-	names := []string{"gate", "coverage", "drops"}
+	p := &planner{categories: byColumn, sql: map[string]*template.Template{}, threshold: threshold, fine: fine}
+	names := []string{"coverage", "drops"}
 	for _, r := range catalogue {
 		for _, part := range r.parts {
 			names = append(names, part.file)
@@ -48,11 +57,14 @@ func newPlanner() (*planner, error) {
 		}
 	}
 	for _, name := range names {
-		sql, err := statements.ReadFile("sql/" + name + ".sql")
+		text, err := statements.ReadFile("sql/" + name + ".sql")
 		if err != nil {
 			return nil, fmt.Errorf("plan reports: %w", err)
 		}
-		p.sql[name] = strings.TrimSpace(string(sql))
+		p.sql[name], err = template.New(name).Funcs(gate.Functions).Option("missingkey=error").Parse(strings.TrimSpace(string(text)))
+		if err != nil {
+			return nil, fmt.Errorf("plan reports: %w", err)
+		}
 	}
 	return p, nil
 }
@@ -69,76 +81,96 @@ func (p *planner) refused(allowed core.CategorySet, columns []string) *core.Erro
 
 // plan binds a request to the statements of its report. What the purpose may not use is refused here, before anything
 // is read.
-func (p *planner) plan(r *request, k, limit int) (*plan, *core.Error) {
-	allowed := r.purpose.Categories
-	planned := &plan{params: map[string]string{
-		"site": r.site.ID, "bit": strconv.Itoa(int(r.purpose.Bit)), "policy": r.pack.ID + "/",
-		"from": strconv.FormatInt(r.from.UnixMilli(), 10), "to": strconv.FormatInt(r.to.UnixMilli(), 10),
-		"k": strconv.Itoa(k), "limit": strconv.Itoa(limit),
-		"interval": r.interval, "time_zone": r.site.Location.String(),
-	}}
+func (p *planner) plan(r *request) (*plan, *core.Error) {
+	planned := &plan{params: gate.Params(r.site.ID, r.pack.ID, uint8(r.purpose.Bit), r.from, r.to, r.site.Location), k: p.threshold}
+	if r.report.fine {
+		planned.k = p.fine
+	}
 	var filtered []string
 	for i, f := range r.filters {
-		filtered = append(filtered, dimensions[f.dimension])
-		planned.params["f"+strconv.Itoa(i)] = f.value
+		filtered = append(filtered, dimensions[f.dimension].column)
+		planned.params["f"+strconv.Itoa(i)] = f.bound()
+		if dimensions[f.dimension].fine {
+			planned.k = p.fine
+		}
 	}
-	if fault := p.refused(allowed, filtered); fault != nil {
+	if fault := p.refused(r.purpose.Categories, filtered); fault != nil {
 		return nil, fault
 	}
+	maps.Copy(planned.params, r.bound)
+	planned.params["k"] = strconv.Itoa(planned.k)
+	planned.params["epochs"] = strconv.Itoa(gate.Epochs(r.from, r.to))
+	planned.params["limit"], planned.params["offset"] = strconv.Itoa(r.limit), strconv.Itoa(r.offset)
 	planned.columns = slices.Clone(filtered)
 	for i := range r.report.parts {
 		part := &r.report.parts[i]
-		if fault := p.refused(allowed, part.reads); fault != nil {
+		if fault := p.refused(r.purpose.Categories, part.reads); fault != nil {
 			if part.optional {
 				continue
 			}
 			return nil, fault
 		}
 		planned.columns = append(planned.columns, part.reads...)
-		planned.parts = append(planned.parts, statement{part, p.behindGate(part, r.filters)})
+		planned.parts = append(planned.parts, statement{part, p.behindGate(part, r)})
 	}
 	slices.Sort(planned.columns)
 	planned.columns = slices.Compact(planned.columns)
-	planned.coverage = "WITH " + p.gate(nil) + "\n" + p.sql["coverage"]
-	planned.drops = p.sql["drops"]
+	planned.coverage = "WITH " + gate.Gate(nil) + "\n" + p.text("coverage", nil)
+	planned.drops = p.text("drops", nil)
 	return planned, nil
 }
 
-// gate is the only place where the events table is read. columns are all that the statements behind it can see, besides
-// the subject.
-func (p *planner) gate(columns []string) string {
-	var list strings.Builder
-	for _, c := range columns {
-		list.WriteString("e." + c + " AS " + c + ",\n        ")
-	}
-	return strings.Replace(p.sql["gate"], "/*columns*/", strings.TrimSpace(list.String()), 1)
+// over is the plan for another period.
+func (p *plan) over(from, to time.Time) *plan {
+	other := *p
+	other.params = maps.Clone(p.params)
+	other.params["from"], other.params["to"] = strconv.FormatInt(from.UnixMilli(), 10), strconv.FormatInt(to.UnixMilli(), 10)
+	other.params["epochs"] = strconv.Itoa(gate.Epochs(from, to))
+	other.params["limit"], other.params["offset"] = strconv.Itoa(maxRows), "0"
+	return &other
 }
 
-// behindGate makes the whole statement of a part: gate, rows that pass it, the part's own SQL, and the count of groups
-// that are too small. Groups that are large enough come first.
-func (p *planner) behindGate(part *part, filters []filter) string {
-	columns := append(slices.Clone(technical), part.reads...)
-	rows, groups := conditions(part, filters)
-	for _, f := range filters {
-		columns = append(columns, dimensions[f.dimension])
+// text is a statement's own SQL. A parameter that may be given several times stands in it as the list of its indexes.
+func (p *planner) text(name string, given map[string]int) string {
+	data := map[string][]int{}
+	for parameter, n := range given {
+		data[parameter] = make([]int, n)
+		for i := range n {
+			data[parameter][i] = i
+		}
 	}
-	slices.Sort(columns)
-	columns = slices.Compact(columns)
+	var b strings.Builder
+	if err := p.sql[name].Execute(&b, data); err != nil {
+		panic("query: statement " + name + " cannot be made: " + err.Error()) // a file of this package is wrong; a test makes each one
+	}
+	return b.String()
+}
 
+// behindGate makes the whole statement of a part: gate, rows that pass it, the part's own SQL, and what the threshold
+// needs to know. Groups that are large enough come first.
+func (p *planner) behindGate(part *part, r *request) string {
+	rows, groups := conditions(part, r.filters)
+	if r.sample < 1 {
+		rows = append(rows, "cityHash64(if(subject = 0, event_id, subject), 'sample') % 1000 < "+strconv.Itoa(int(math.Round(r.sample*1000))))
+	}
+	columns := slices.Clone(part.reads)
+	for _, f := range r.filters {
+		columns = append(columns, dimensions[f.dimension].column)
+	}
 	outputs := make([]string, len(part.columns))
-	inner := make([]string, len(part.columns))
 	for i, c := range part.columns {
-		inner[i] = c.alias()
 		outputs[i] = casts[c.kind] + "(" + c.alias() + ")"
 	}
 	var sql strings.Builder
-	fmt.Fprintf(&sql, "WITH %s,\n", p.gate(columns))
-	fmt.Fprintf(&sql, "permitted AS\n(\n    SELECT %s, subject\n    FROM gate\n    WHERE left_out = ''%s\n),\n", strings.Join(columns, ", "), and(rows))
-	fmt.Fprintf(&sql, "grouped AS\n(\n%s\n)\n", p.sql[part.file])
-	fmt.Fprintf(&sql, "SELECT toUInt64(subjects), toUInt64(small), toUInt64(all), %s\n", strings.Join(outputs, ", "))
-	fmt.Fprintf(&sql, "FROM\n(\n    SELECT subjects, %s, countIf(subjects < {k:UInt64}) OVER () AS small, count() OVER () AS all\n    FROM grouped\n    WHERE 1%s\n)\n",
-		strings.Join(inner, ", "), and(groups))
-	fmt.Fprintf(&sql, "ORDER BY subjects >= {k:UInt64} DESC, %s\nLIMIT {limit:UInt32}", part.order)
+	fmt.Fprintf(&sql, "WITH %s,\n", gate.Permitted(columns, rows))
+	fmt.Fprintf(&sql, "grouped AS\n(\n%s\n)\n", p.text(part.file, r.given))
+	fmt.Fprintf(&sql, "SELECT toUInt64(subjects), toUInt64(people), toUInt64(low), toUInt64(high), toUInt64(small), toUInt64(small_subjects), toUInt64(all), %s\n", strings.Join(outputs, ", "))
+	fmt.Fprintf(&sql, "FROM\n(\n    SELECT *, %s AS subjects, countIf(subjects < {k:UInt64}) OVER () AS small,\n", gate.Subjects)
+	sql.WriteString("        sumIf(subjects, subjects < {k:UInt64}) OVER () AS small_subjects, count() OVER () AS all\n    FROM grouped\n")
+	if len(groups) > 0 {
+		fmt.Fprintf(&sql, "    WHERE %s\n", strings.Join(groups, " AND "))
+	}
+	fmt.Fprintf(&sql, ")\nORDER BY subjects >= {k:UInt64} DESC, %s\nLIMIT {limit:UInt32} OFFSET {offset:UInt32}", part.order)
 	return sql.String()
 }
 
@@ -146,8 +178,8 @@ func (p *planner) behindGate(part *part, filters []filter) string {
 var casts = map[kind]string{text: "toString", count: "toUInt64", ratio: "toFloat64", money: "toString", clock: "toInt64"}
 
 // conditions bind the filters. One that is a column of the answer picks among the groups, so that what is computed over
-// a whole session (entries, exits, the source) stays what it is; any other picks among the events. Values of one
-// dimension are alternatives.
+// a whole session (entries, exits, the source) stays what it is; any other picks among the events. What a dimension may
+// be are alternatives.
 func conditions(part *part, filters []filter) (rows, groups []string) {
 	type key struct {
 		expression string
@@ -155,41 +187,32 @@ func conditions(part *part, filters []filter) (rows, groups []string) {
 	}
 	var seen []key
 	either := map[key][]string{}
+	add := func(at key, sql string) {
+		if at.group {
+			groups = append(groups, sql)
+		} else {
+			rows = append(rows, sql)
+		}
+	}
 	for i, f := range filters {
-		at := key{dimensions[f.dimension], false}
+		at := key{dimensions[f.dimension].column, false}
 		for _, c := range part.columns {
 			if c.name == f.dimension && c.kind == text {
 				at = key{c.alias(), true}
 			}
 		}
-		value := "{f" + strconv.Itoa(i) + ":String}"
+		sql := f.condition(at.expression, "f"+strconv.Itoa(i))
 		if f.not {
-			if at.group {
-				groups = append(groups, at.expression+" != "+value)
-			} else {
-				rows = append(rows, at.expression+" != "+value)
-			}
+			add(at, sql)
 			continue
 		}
 		if either[at] == nil {
 			seen = append(seen, at)
 		}
-		either[at] = append(either[at], value)
+		either[at] = append(either[at], sql)
 	}
 	for _, at := range seen {
-		in := at.expression + " IN (" + strings.Join(either[at], ", ") + ")"
-		if at.group {
-			groups = append(groups, in)
-		} else {
-			rows = append(rows, in)
-		}
+		add(at, "("+strings.Join(either[at], " OR ")+")")
 	}
 	return rows, groups
-}
-
-func and(conditions []string) string {
-	if len(conditions) == 0 {
-		return ""
-	}
-	return " AND " + strings.Join(conditions, " AND ")
 }

@@ -32,6 +32,9 @@ type Config struct {
 	Grants string
 	// Threshold is the least number of distinct subjects of a group that is shown. Default 10; less than 2 is refused.
 	Threshold int
+	// FineThreshold is the same for answers that tell more of where somebody is than the country. Default five times
+	// Threshold; less than Threshold is refused.
+	FineThreshold int
 	// Timeout bounds a report in time. Default 30 s.
 	Timeout time.Duration
 	// Memory bounds each statement of a report, in bytes. Default 1 GiB.
@@ -77,16 +80,19 @@ func New(config Config, deps Deps) (*Query, error) {
 	if config.Threshold == 0 {
 		config.Threshold = 10
 	}
+	if config.FineThreshold == 0 {
+		config.FineThreshold = 5 * config.Threshold
+	}
 	if config.Timeout == 0 {
 		config.Timeout = 30 * time.Second
 	}
 	if config.Memory == 0 {
 		config.Memory = 1 << 30
 	}
-	if config.Grants == "" || config.Threshold < 2 || config.Timeout < 0 || config.Memory < 0 {
+	if config.Grants == "" || config.Threshold < 2 || config.FineThreshold < config.Threshold || config.Timeout < 0 || config.Memory < 0 {
 		return nil, errors.New("configure query: a grants file, a threshold of 2 or more and positive limits are required")
 	}
-	p, err := newPlanner()
+	p, err := newPlanner(config.Threshold, config.FineThreshold)
 	if err != nil {
 		return nil, fmt.Errorf("configure query: %w", err)
 	}
@@ -160,7 +166,7 @@ func (q *Query) read(g *gin.Context, record *audit) (*Answer, error) {
 	if fault != nil {
 		return nil, fault
 	}
-	planned, fault := q.planner.plan(r, q.config.Threshold, r.limit)
+	planned, fault := q.planner.plan(r)
 	if fault != nil {
 		return nil, fault
 	}

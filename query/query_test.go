@@ -61,7 +61,7 @@ func newDesk(t *testing.T, store query.Store) *desk {
 	}
 	d := &desk{t: t, grants: filepath.Join(t.TempDir(), "grants.json"), log: &strings.Builder{}}
 	d.key = d.create([]string{"usage_based_development", "customer_support", "security_incident", "contract_management"}, "shop")
-	d.query, err = query.New(query.Config{Grants: d.grants, Threshold: threshold}, query.Deps{
+	d.query, err = query.New(query.Config{Grants: d.grants, Threshold: threshold, FineThreshold: threshold}, query.Deps{
 		Store: store, Sites: registry, Policies: policies, Log: slog.New(slog.NewTextHandler(&locked{w: d.log}, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Metrics: prometheus.NewRegistry(), Random: rand.Reader, Now: func() time.Time { return noon },
 	})
@@ -129,8 +129,8 @@ func TestGoldenAnswers(t *testing.T) {
 	for _, report := range query.Reports() {
 		t.Run(report, func(t *testing.T) {
 			seen, leftOut := f.visible(bitDevelopment, from, to)
-			rows, people := expected[report](seen)
-			shown, withheld := released(report, rows, people)
+			rows, counts := expected[report](seen)
+			shown, withheld := released(report, rows, counts)
 			a := d.read("/v1/reports/" + report + "?purpose=usage_based_development&" + period)
 			if len(shown) == 0 {
 				t.Fatal("nothing is expected: the data set proves nothing")
@@ -175,8 +175,8 @@ func TestGoldenAnswers(t *testing.T) {
 			},
 			"month": func(t time.Time) time.Time { return time.Date(t.Year(), t.Month(), 1, 0, 0, 0, 0, location) },
 		} {
-			rows, people := series(seen, start)
-			shown, withheld := released("timeseries", rows, people)
+			rows, counts := series(seen, start)
+			shown, withheld := released("timeseries", rows, counts)
 			a := d.read("/v1/reports/timeseries?purpose=usage_based_development&interval=" + interval + "&" + period)
 			compare(t, a.Rows, shown)
 			if a.Suppressed.Groups != withheld || a.Interval != interval {
@@ -199,8 +199,8 @@ func TestGoldenAnswers(t *testing.T) {
 		} {
 			t.Run(name, func(t *testing.T) {
 				matching := slices.DeleteFunc(slices.Clone(seen), func(e event) bool { return !tc.match(e) })
-				rows, people := expected[tc.report](matching)
-				shown, _ := released(tc.report, rows, people)
+				rows, counts := expected[tc.report](matching)
+				shown, _ := released(tc.report, rows, counts)
 				if len(shown) == 0 {
 					t.Fatal("nothing is expected")
 				}
@@ -208,8 +208,8 @@ func TestGoldenAnswers(t *testing.T) {
 			})
 		}
 		t.Run("a page's entries stay those of whole sessions", func(t *testing.T) {
-			rows, people := expected["pages"](seen)
-			shown, _ := released("pages", rows, people)
+			rows, counts := expected["pages"](seen)
+			shown, _ := released("pages", rows, counts)
 			shown = slices.DeleteFunc(shown, func(r row) bool { return r["path"] != "/list" })
 			compare(t, d.read("/v1/reports/pages?purpose=usage_based_development&"+period+"&filter=path:/list").Rows, shown)
 		})
@@ -223,8 +223,8 @@ func TestGoldenAnswers(t *testing.T) {
 
 	t.Run("a purpose sees its own rows and categories", func(t *testing.T) {
 		seen, _ := f.visible(bitSupport, from, to)
-		rows, people := expected["operations"](seen)
-		shown, _ := released("operations", rows, people)
+		rows, counts := expected["operations"](seen)
+		shown, _ := released("operations", rows, counts)
 		compare(t, d.read("/v1/reports/operations?purpose=customer_support&"+period).Rows, shown)
 		a := d.read("/v1/reports/overview?purpose=customer_support&" + period)
 		if _, told := a.Rows[0]["revenue"]; told {

@@ -38,6 +38,9 @@ type column struct {
 	label label
 }
 
+// isKey reports whether the column names the row's group.
+func (c column) isKey() bool { return c.kind == text || c.kind == clock }
+
 func (c column) alias() string {
 	if c.from != "" {
 		return c.from
@@ -60,38 +63,83 @@ type part struct {
 // report is an entry of the closed catalogue. Its first part makes the rows; the others add to its only row.
 type report struct {
 	name  string
+	label label
 	parts []part
+	takes []parameter // besides the common ones
+	fine  bool        // it tells more of where somebody is than the country
+	whole bool        // it is asked for whole: a series, not a ranking
 }
 
-// technical are the columns of category record and pseudonym that the gate hands on: they count, and are not shown.
-var technical = []string{"session_id", "type", "event_id", "received_at"}
-
-// dimensions are what a request may filter by, and the column each of them is.
-var dimensions = map[string]string{
-	"host": "host", "path": "path", "channel": "channel", "source": "channel_source", "referrer": "referrer_host",
-	"campaign": "utm_campaign", "country": "country", "region": "region", "device": "device", "browser": "browser",
-	"os": "os", "language": "language", "operation": "operation", "target": "operation_target", "query": "search_query",
-	"ad": "ad_id", "slot": "ad_slot", "currency": "currency",
+// dimension is what a request may filter by.
+type dimension struct {
+	column string
+	label  label
+	fine   bool // it tells more of where somebody is than the country
 }
+
+var dimensions = map[string]dimension{
+	"host":       {column: "host", label: label{"ホスト", "Host"}},
+	"path":       {column: "path", label: label{"ページ", "Page"}},
+	"title":      {column: "title", label: label{"ページの題名", "Page title"}},
+	"channel":    {column: "channel", label: label{"流入経路", "Channel"}},
+	"source":     {column: "channel_source", label: label{"流入元", "Source"}},
+	"referrer":   {column: "referrer_host", label: label{"参照元", "Referrer"}},
+	"medium":     {column: "utm_medium", label: label{"メディア", "Medium"}},
+	"campaign":   {column: "utm_campaign", label: label{"キャンペーン", "Campaign"}},
+	"term":       {column: "utm_term", label: label{"キャンペーンの語", "Campaign term"}},
+	"content":    {column: "utm_content", label: label{"キャンペーンの内容", "Campaign content"}},
+	"country":    {column: "country", label: label{"国", "Country"}},
+	"region":     {column: "region", label: label{"地域", "Region"}, fine: true},
+	"time_zone":  {column: "time_zone", label: label{"タイムゾーン", "Time zone"}, fine: true},
+	"device":     {column: "device", label: label{"端末", "Device"}},
+	"browser":    {column: "browser", label: label{"ブラウザ", "Browser"}},
+	"os":         {column: "os", label: label{"OS", "Operating system"}},
+	"language":   {column: "language", label: label{"言語", "Language"}},
+	"screen":     {column: "screen", label: label{"画面の大きさ", "Screen size"}},
+	"connection": {column: "connection", label: label{"通信の状態", "Connection"}},
+	"operation":  {column: "operation", label: label{"操作", "Operation"}},
+	"target":     {column: "operation_target", label: label{"対象", "Target"}},
+	"event":      {column: "custom_name", label: label{"独自のイベント", "Custom event"}},
+	"query":      {column: "search_query", label: label{"検索した語", "Query"}},
+	"category":   {column: "search_category", label: label{"検索の分類", "Search category"}},
+	"ad":         {column: "ad_id", label: label{"広告", "Advertisement"}},
+	"slot":       {column: "ad_slot", label: label{"枠", "Slot"}},
+	"currency":   {column: "currency", label: label{"通貨", "Currency"}},
+}
+
+// interval is the parameter of series: hour, day, week or month.
+var interval = parameter{name: "interval", bind: func(values []string, bound map[string]string) *core.Error {
+	bound["interval"] = "day"
+	if len(values) > 0 {
+		bound["interval"] = values[0]
+	}
+	if !slices.Contains(intervals, bound["interval"]) {
+		return invalid("interval", "neither hour, day, week nor month")
+	}
+	return nil
+}}
 
 var (
-	visitors = column{name: "visitors", kind: count, label: label{"訪問者", "Visitors"}}
+	visitors = column{name: "visitors", from: "people", kind: count, label: label{"訪問者", "Visitors"}}
 	sessions = column{name: "sessions", kind: count, label: label{"セッション", "Sessions"}}
 	views    = column{name: "page_views", kind: count, label: label{"ページビュー", "Page views"}}
 	revenue  = column{name: "revenue", kind: money, label: label{"売上", "Revenue"}}
 	currency = column{name: "currency", kind: text, label: label{"通貨", "Currency"}}
 	orders   = column{name: "orders", kind: count, label: label{"注文", "Orders"}}
-	users    = column{name: "users", kind: count, label: label{"利用者", "Users"}}
+	users    = column{name: "users", from: "people", kind: count, label: label{"利用者", "Users"}}
 	visible  = column{name: "visible_seconds", kind: ratio, label: label{"平均表示時間（秒）", "Average visible time (seconds)"}}
 )
 
 // catalogue is every report there is.
-var catalogue = []report{
-	{"overview", []part{
+var catalogue = slices.Concat(basics)
+
+// basics are the reports that every such tool gives.
+var basics = []report{
+	{name: "overview", label: label{"概要", "Overview"}, parts: []part{
 		{file: "totals", columns: []column{
 			visitors, sessions, views,
 			{name: "bounce_rate", kind: ratio, label: label{"直帰率", "Bounce rate"}},
-		}, order: "visitors"},
+		}, order: "people"},
 		{file: "engagement", reads: []string{"visible_ms"}, columns: []column{visible}, order: "visible_seconds", optional: true},
 		{
 			file: "acts", columns: []column{{name: "operations", kind: count, label: label{"操作", "Operations"}}},
@@ -102,10 +150,10 @@ var catalogue = []report{
 			order: "currency", optional: true, into: "revenue", label: label{"通貨ごとの売上", "Revenue by currency"},
 		},
 	}},
-	{"timeseries", []part{{file: "timeseries", reads: []string{"time"}, columns: []column{
+	{name: "timeseries", label: label{"推移", "Time series"}, parts: []part{{file: "timeseries", reads: []string{"time"}, columns: []column{
 		{name: "time", from: "start", kind: clock, label: label{"期間の始まり", "Start"}}, visitors, sessions, views,
-	}, order: "start"}}},
-	{"pages", []part{{file: "pages", reads: []string{"time", "host", "path", "visible_ms"}, columns: []column{
+	}, order: "start"}}, takes: []parameter{interval}, whole: true},
+	{name: "pages", label: label{"ページ", "Pages"}, parts: []part{{file: "pages", reads: []string{"time", "host", "path", "visible_ms"}, columns: []column{
 		{name: "host", label: label{"ホスト", "Host"}},
 		{name: "path", label: label{"ページ", "Page"}},
 		{name: "views", kind: count, label: label{"表示回数", "Views"}},
@@ -114,36 +162,36 @@ var catalogue = []report{
 		{name: "exits", kind: count, label: label{"離脱", "Exits"}},
 		visible,
 	}, order: "views DESC, host, path"}}},
-	{"sources", []part{{file: "sources", reads: []string{"time", "channel", "channel_source", "referrer_host"}, columns: []column{
+	{name: "sources", label: label{"流入元", "Sources"}, parts: []part{{file: "sources", reads: []string{"time", "channel", "channel_source", "referrer_host"}, columns: []column{
 		{name: "channel", label: label{"流入経路", "Channel"}},
 		{name: "source", from: "source_name", label: label{"流入元", "Source"}},
 		{name: "referrer", label: label{"参照元", "Referrer"}},
 		visitors, sessions, views,
 	}, order: "sessions DESC, channel, source_name, referrer"}}},
-	{"locations", []part{{file: "locations", reads: []string{"country", "region"}, columns: []column{
+	{name: "locations", label: label{"地域", "Locations"}, parts: []part{{file: "locations", reads: []string{"country", "region"}, columns: []column{
 		{name: "country", label: label{"国", "Country"}},
 		{name: "region", label: label{"地域", "Region"}},
 		visitors, sessions, views,
-	}, order: "visitors DESC, country, region"}}},
-	{"devices", []part{{file: "devices", reads: []string{"device", "browser", "os"}, columns: []column{
+	}, order: "people DESC, country, region"}}, fine: true},
+	{name: "devices", label: label{"端末", "Devices"}, parts: []part{{file: "devices", reads: []string{"device", "browser", "os"}, columns: []column{
 		{name: "device", label: label{"端末", "Device"}},
 		{name: "browser", label: label{"ブラウザ", "Browser"}},
 		{name: "os", label: label{"OS", "Operating system"}},
 		visitors, sessions, views,
-	}, order: "visitors DESC, device, browser, os"}}},
-	{"operations", []part{{file: "operations", reads: []string{"operation", "operation_target", "custom_name"}, columns: []column{
+	}, order: "people DESC, device, browser, os"}}},
+	{name: "operations", label: label{"操作", "Operations"}, parts: []part{{file: "operations", reads: []string{"operation", "operation_target", "custom_name"}, columns: []column{
 		{name: "name", label: label{"操作", "Operation"}},
 		{name: "target", label: label{"対象", "Target"}},
 		{name: "count", kind: count, label: label{"回数", "Count"}},
 		users,
 	}, order: "count DESC, name, target"}}},
-	{"searches", []part{{file: "searches", reads: []string{"search_query", "search_results"}, columns: []column{
+	{name: "searches", label: label{"サイト内検索", "Searches"}, parts: []part{{file: "searches", reads: []string{"search_query", "search_results"}, columns: []column{
 		{name: "query", label: label{"検索した語", "Query"}},
 		{name: "count", kind: count, label: label{"回数", "Count"}},
 		users,
 		{name: "without_result", kind: count, label: label{"結果なし", "Without result"}},
 	}, order: "count DESC, query"}}},
-	{"purchases", []part{{
+	{name: "purchases", label: label{"購入", "Purchases"}, parts: []part{{
 		file: "purchases", reads: []string{"order_key", "currency", "item_sku", "item_name", "item_quantity", "item_price"},
 		columns: []column{
 			{name: "sku", label: label{"商品コード", "SKU"}},
@@ -153,7 +201,7 @@ var catalogue = []report{
 			orders, revenue,
 		}, order: "currency, revenue DESC, sku, name",
 	}}},
-	{"ads", []part{{file: "ads", reads: []string{"ad_id", "ad_slot", "ad_click"}, columns: []column{
+	{name: "ads", label: label{"広告", "Advertisements"}, parts: []part{{file: "ads", reads: []string{"ad_id", "ad_slot", "ad_click"}, columns: []column{
 		{name: "ad", label: label{"広告", "Advertisement"}},
 		{name: "slot", label: label{"枠", "Slot"}},
 		{name: "impressions", kind: count, label: label{"表示回数", "Impressions"}},

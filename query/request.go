@@ -1,6 +1,9 @@
 package query
 
 import (
+	"encoding/base64"
+	"math"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,11 +28,17 @@ const (
 
 var intervals = []string{"hour", "day", "week", "month"}
 
-// filter narrows a report by one value of a dimension.
-type filter struct {
-	dimension string
-	not       bool
-	value     string
+// common are the parameters that every report takes.
+var common = []string{
+	"site", "purpose", "from", "to", "filter", "compare", "compare_from", "compare_to", "sample", "limit", "cursor", "explain",
+}
+
+// parameter is one that only some reports take.
+type parameter struct {
+	name string
+	many bool // may be given more than once
+	// bind checks the values, of which there may be none, and binds them for the statement.
+	bind func(values []string, bound map[string]string) *core.Error
 }
 
 // request is a read that a grant covers.
@@ -41,7 +50,14 @@ type request struct {
 	from, to time.Time // [from, to), in the site's time zone
 	filters  []filter
 	limit    int
-	interval string
+	offset   int
+	// before is the period to compare with, if from is not zero.
+	before struct{ from, to time.Time }
+	sample float64 // share of the subjects, 0 < sample <= 1
+	// bound are the report's own parameters, given how many values each has.
+	bound   map[string]string
+	given   map[string]int
+	explain bool
 }
 
 func invalid(field, message string) *core.Error {
@@ -51,26 +67,20 @@ func invalid(field, message string) *core.Error {
 // parse reads a request and holds it against the grant. It notes in the record what is known by name: a submitted
 // value that names nothing is never recorded.
 func (q *Query) parse(g *gin.Context, key *Grant, record *audit) (*request, *core.Error) {
-	r := &request{limit: defaultLimit, interval: "day"}
+	r := &request{limit: defaultLimit, sample: 1, bound: map[string]string{}, given: map[string]int{}}
 	var ok bool
 	if r.report, ok = reportNamed(g.Param("report")); !ok {
 		return nil, &core.Error{Code: core.CodeNotFound, Message: "there is no such report"}
 	}
 	record.report = r.report.name
 	values := g.Request.URL.Query()
-	for name := range values {
-		if !slices.Contains([]string{"site", "from", "to", "purpose", "filter", "limit", "interval"}, name) {
-			return nil, &core.Error{Code: core.CodeUndeclared, Message: "the request has a parameter that does not exist"}
-		}
-		if name != "filter" && len(values[name]) > 1 {
-			return nil, invalid(name, "given more than once; a read has one")
-		}
+	if fault := r.report.accepts(values); fault != nil {
+		return nil, fault
 	}
 	if fault := q.admit(r, values.Get("site"), values.Get("purpose"), key, record); fault != nil {
 		return nil, fault
 	}
-	var fault *core.Error
-	if r.from, r.to, fault = period(values.Get("from"), values.Get("to"), r.site.Location, q.deps.Now()); fault != nil {
+	if fault := r.readPeriods(values, q.deps.Now()); fault != nil {
 		return nil, fault
 	}
 	record.from, record.to = r.from, r.to
@@ -83,29 +93,93 @@ func (q *Query) parse(g *gin.Context, key *Grant, record *audit) (*request, *cor
 			return nil, fault
 		}
 		r.filters = append(r.filters, parsed)
-		record.filters = append(record.filters, parsed.dimension)
+		record.filters = append(record.filters, parsed.shape())
 	}
-	if v := values.Get("limit"); v != "" {
-		n, err := strconv.Atoi(v)
-		if err != nil || n < 1 || n > maxRows {
-			return nil, invalid("limit", "not a whole number from 1 to 1000")
+	for _, p := range r.report.takes {
+		if fault := p.bind(values[p.name], r.bound); fault != nil {
+			return nil, fault
 		}
-		r.limit = n
-	} else if r.report.name == "timeseries" {
-		r.limit = maxRows
+		r.given[p.name] = len(values[p.name])
 	}
-	if v := values.Get("interval"); v != "" {
-		if !slices.Contains(intervals, v) || r.report.name != "timeseries" {
-			return nil, invalid("interval", "timeseries takes hour, day, week or month; other reports take none")
-		}
-		r.interval = v
+	if fault := r.readExtent(values); fault != nil {
+		return nil, fault
 	}
 	for _, c := range r.report.parts[0].columns {
-		if c.kind == text || c.kind == clock {
+		if c.isKey() {
 			record.dimensions = append(record.dimensions, c.name)
 		}
 	}
 	return r, nil
+}
+
+// accepts refuses a parameter that does not exist, and one too many of those that do.
+func (r *report) accepts(values url.Values) *core.Error {
+	for name := range values {
+		many := name == "filter"
+		if !slices.Contains(common, name) {
+			i := slices.IndexFunc(r.takes, func(p parameter) bool { return p.name == name })
+			if i < 0 {
+				return r.stranger(name)
+			}
+			many = r.takes[i].many
+		}
+		if !many && len(values[name]) > 1 {
+			return invalid(name, "given more than once; a read has one")
+		}
+	}
+	return nil
+}
+
+// stranger names a parameter that belongs to other reports. One that no report takes is not repeated.
+func (*report) stranger(name string) *core.Error {
+	for _, other := range catalogue {
+		if slices.ContainsFunc(other.takes, func(p parameter) bool { return p.name == name }) {
+			return invalid(name, "the report takes no such parameter")
+		}
+	}
+	return &core.Error{Code: core.CodeUndeclared, Message: "the request has a parameter that does not exist"}
+}
+
+// readExtent reads how much is asked for.
+func (r *request) readExtent(values url.Values) *core.Error {
+	if r.report.whole {
+		r.limit = maxRows
+	}
+	if v := values.Get("limit"); v != "" {
+		n, err := strconv.Atoi(v)
+		if err != nil || n < 1 || n > maxRows {
+			return invalid("limit", "not a whole number from 1 to 1000")
+		}
+		r.limit = n
+	}
+	if v := values.Get("cursor"); v != "" {
+		text, err := base64.RawURLEncoding.DecodeString(v)
+		n, fault := strconv.Atoi(string(text))
+		if err != nil || fault != nil || n < 1 {
+			return invalid("cursor", "not a cursor of an earlier answer")
+		}
+		r.offset = n
+	}
+	if v := values.Get("sample"); v != "" {
+		share, err := strconv.ParseFloat(v, 64)
+		if err != nil || !(share >= 0.001 && share <= 1) { //nolint:staticcheck // QF1001: so that NaN is refused
+			return invalid("sample", "not a share of the subjects from 0.001 to 1")
+		}
+		r.sample = math.Round(share*1000) / 1000
+	}
+	switch values.Get("explain") {
+	case "", "false":
+	case "true":
+		r.explain = true
+	default:
+		return invalid("explain", "neither true nor false")
+	}
+	return nil
+}
+
+// cursorAt is the cursor of the rows from offset on.
+func cursorAt(offset int) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(strconv.Itoa(offset)))
 }
 
 // admit holds site and purpose against the grant and the policy in force. Whether a site exists is told only to those
@@ -145,27 +219,61 @@ func (q *Query) admit(r *request, siteID, purposeID string, key *Grant, record *
 	return nil
 }
 
+// readPeriods reads the period and the one to compare it with.
+func (r *request) readPeriods(values url.Values, now time.Time) (fault *core.Error) {
+	if r.from, r.to, fault = period("from", values.Get("from"), values.Get("to"), r.site.Location, now); fault != nil {
+		return fault
+	}
+	from, to := values.Get("compare_from"), values.Get("compare_to")
+	switch compare := values.Get("compare"); {
+	case from != "" || to != "":
+		if from == "" || to == "" || compare != "" {
+			return invalid("compare_from", "goes with compare_to, and without compare")
+		}
+		r.before.from, r.before.to, fault = period("compare_from", from, to, r.site.Location, now)
+	case compare == "previous_period":
+		r.before.from, r.before.to = previous(r.from, r.to), r.from
+	case compare == "previous_year":
+		r.before.from, r.before.to = r.from.AddDate(-1, 0, 0), r.to.AddDate(-1, 0, 0)
+	case compare != "":
+		fault = invalid("compare", "neither previous_period nor previous_year")
+	}
+	return fault
+}
+
+// previous is the start of the period of the same length before [from, to): as many days, where it is of whole days.
+func previous(from, to time.Time) time.Time {
+	days := 0
+	for from.AddDate(0, 0, days).Before(to) {
+		days++
+	}
+	if from.AddDate(0, 0, days).Equal(to) {
+		return from.AddDate(0, 0, -days)
+	}
+	return from.Add(-to.Sub(from))
+}
+
 // period reads [from, to). A date is a whole day in the site's time zone, so a date as to includes that day. Without
 // them, the last seven days with today.
-func period(from, to string, location *time.Location, now time.Time) (start, end time.Time, fault *core.Error) {
+func period(field, from, to string, location *time.Location, now time.Time) (start, end time.Time, fault *core.Error) {
 	now = now.In(location)
 	midnight := func(t time.Time, days int) time.Time {
 		return time.Date(t.Year(), t.Month(), t.Day()+days, 0, 0, 0, 0, location)
 	}
 	end = midnight(now, 1)
 	if to != "" {
-		if end, fault = moment("to", to, 1, location); fault != nil {
+		if end, fault = moment(strings.Replace(field, "from", "to", 1), to, 1, location); fault != nil {
 			return start, end, fault
 		}
 	}
 	start = midnight(end.Add(-time.Nanosecond), -6)
 	if from != "" {
-		if start, fault = moment("from", from, 0, location); fault != nil {
+		if start, fault = moment(field, from, 0, location); fault != nil {
 			return start, end, fault
 		}
 	}
 	if !start.Before(end) || end.Sub(start) > maxPeriod {
-		return start, end, invalid("from", "not before to, or more than three years before it")
+		return start, end, invalid(field, "not before to, or more than three years before it")
 	}
 	return start, end, nil
 }
@@ -181,22 +289,82 @@ func moment(field, value string, days int, location *time.Location) (time.Time, 
 	return t.In(location).Truncate(time.Millisecond), nil
 }
 
-// parseFilter reads dimension:value or !dimension:value.
+// operator is how a filter compares.
+type operator byte
+
+// The operators of a filter, as they stand between dimension and value.
+const (
+	is       operator = ':'
+	contains operator = '~' // in any case
+	like     operator = '*' // * in the value stands for anything
+)
+
+// filter narrows a report by one dimension.
+type filter struct {
+	dimension string
+	not       bool
+	operator  operator
+	value     string
+}
+
+// parseFilter reads dimension:value, dimension~part or dimension*pattern, each with ! before it for the opposite.
 func parseFilter(s string) (filter, *core.Error) {
 	if len(s) > maxFilterBytes {
 		return filter{}, &core.Error{Code: core.CodeTooLong, Field: "filter", Message: "longer than 512 bytes"}
 	}
 	f := filter{}
 	s, f.not = strings.CutPrefix(s, "!")
-	var ok bool
-	if f.dimension, f.value, ok = strings.Cut(s, ":"); !ok {
-		return filter{}, invalid("filter", "not of the form dimension:value")
+	i := strings.IndexAny(s, string([]byte{byte(is), byte(contains), byte(like)}))
+	if i < 0 {
+		return filter{}, invalid("filter", "not of the form dimension:value, dimension~part or dimension*pattern")
 	}
+	f.dimension, f.operator, f.value = s[:i], operator(s[i]), s[i+1:]
 	if _, known := dimensions[f.dimension]; !known {
 		return filter{}, invalid("filter", "the dimension does not exist")
 	}
 	if !utf8.ValidString(f.value) || strings.ContainsFunc(f.value, unicode.IsControl) {
 		return filter{}, invalid("filter", "the value is not plain text")
 	}
+	if f.operator == contains && f.value == "" {
+		return filter{}, invalid("filter", "nothing to look for")
+	}
 	return f, nil
+}
+
+// shape is the filter without its value.
+func (f filter) shape() string {
+	shape := f.dimension
+	if f.operator != is {
+		shape += string(rune(f.operator))
+	}
+	if f.not {
+		return "!" + shape
+	}
+	return shape
+}
+
+// condition is the filter over an expression; its value is bound under name.
+func (f filter) condition(expression, name string) string {
+	value := "{" + name + ":String}"
+	var sql string
+	switch f.operator {
+	case contains:
+		sql = "positionCaseInsensitiveUTF8(" + expression + ", " + value + ") > 0"
+	case like:
+		sql = expression + " LIKE " + value
+	default:
+		sql = expression + " = " + value
+	}
+	if f.not {
+		return "NOT (" + sql + ")"
+	}
+	return sql
+}
+
+// bound is the value as the condition takes it.
+func (f filter) bound() string {
+	if f.operator == like {
+		return strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`, "*", "%").Replace(f.value)
+	}
+	return f.value
 }

@@ -3,8 +3,11 @@ package query
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"time"
+
+	"github.com/shopspring/decimal"
 
 	"github.com/sekisho/sekisho/internal/clickhouse"
 	"github.com/sekisho/sekisho/internal/core"
@@ -20,11 +23,21 @@ type Answer struct {
 	To         time.Time  `json:"to"` // exclusive
 	TimeZone   string     `json:"time_zone"`
 	Interval   string     `json:"interval,omitempty"`
+	Compared   *Period    `json:"compared,omitempty"`
+	Sample     float64    `json:"sample,omitempty"` // share of the subjects that was read, where one was asked for; counts are of all
+	Threshold  int        `json:"threshold"`        // least number of subjects of a row
 	Columns    []Column   `json:"columns"`
 	Rows       []Row      `json:"rows"`
-	Truncated  bool       `json:"truncated"` // the limit cut off rows
+	Truncated  bool       `json:"truncated"`      // the limit cut off rows
+	Next       string     `json:"next,omitempty"` // cursor of the rows that follow
 	Suppressed Suppressed `json:"suppressed"`
 	Coverage   Coverage   `json:"coverage"`
+}
+
+// Period is the one that an answer is compared with.
+type Period struct {
+	From time.Time `json:"from"`
+	To   time.Time `json:"to"` // exclusive
 }
 
 // Column describes a column of the rows.
@@ -58,39 +71,17 @@ type LeftOut struct {
 	Text  label   `json:"text"`
 }
 
-// run reads every part, suppresses, and reads the coverage.
+// run reads every part, suppresses, compares, and reads the coverage.
 func (q *Query) run(ctx context.Context, r *request, planned *plan) (*Answer, error) {
 	a := &Answer{
 		Report: r.report.name, Site: r.site.ID, Purpose: r.purpose.ID, Policy: r.pack.Version,
-		From: r.from, To: r.to, TimeZone: r.site.Location.String(), Columns: []Column{}, Rows: []Row{},
+		From: r.from, To: r.to, TimeZone: r.site.Location.String(), Interval: r.bound["interval"], Threshold: planned.k,
+		Columns: []Column{},
 	}
-	if r.report.name == "timeseries" {
-		a.Interval = r.interval
+	if r.sample < 1 {
+		a.Sample = r.sample
 	}
-	for i, s := range planned.parts {
-		read, err := q.runPart(ctx, s, planned.params, r.site.Location)
-		if err != nil {
-			return nil, fmt.Errorf("run report: %w", err)
-		}
-		shown := read.suppress(q.config.Threshold)
-		a.Suppressed.Groups += read.small
-		switch {
-		case i == 0:
-			a.Rows = shown
-			a.Truncated = read.all-read.small > len(shown)
-		case len(a.Rows) == 0:
-			// The totals themselves are withheld, and so is all that adds to them.
-		case s.part.into != "":
-			a.Rows[0][s.part.into] = shown
-		case len(shown) == 1:
-			for name, value := range shown[0] {
-				a.Rows[0][name] = value
-			}
-		default:
-			for _, c := range s.part.columns {
-				a.Rows[0][c.name] = nil
-			}
-		}
+	for _, s := range planned.parts {
 		if s.part.into != "" {
 			a.Columns = append(a.Columns, Column{s.part.into, s.part.label})
 			continue
@@ -99,30 +90,110 @@ func (q *Query) run(ctx context.Context, r *request, planned *plan) (*Answer, er
 			a.Columns = append(a.Columns, Column{c.name, c.label})
 		}
 	}
-	if a.Suppressed.Groups > 0 {
-		a.Suppressed.Reason = fmt.Sprintf("fewer than %d subjects", q.config.Threshold)
+	read, err := q.readParts(ctx, r, planned)
+	if err != nil {
+		return nil, err
 	}
-	var err error
+	a.Rows, a.Suppressed.Groups = read.rows, read.withheld
+	if a.Truncated = r.offset+len(read.rows) < read.shown; a.Truncated {
+		a.Next = cursorAt(r.offset + len(read.rows))
+	}
+	if a.Suppressed.Groups > 0 {
+		a.Suppressed.Reason = fmt.Sprintf("fewer than %d subjects", planned.k)
+	}
+	if !r.before.from.IsZero() {
+		before, err := q.readParts(ctx, r, planned.over(r.before.from, r.before.to))
+		if err != nil {
+			return nil, err
+		}
+		a.Compared = &Period{r.before.from, r.before.to}
+		a.compare(before.rows, r.report.parts[0].columns)
+	}
 	if a.Coverage, err = q.cover(ctx, planned); err != nil {
 		return nil, fmt.Errorf("run coverage: %w", err)
 	}
 	return a, nil
 }
 
+// rowsRead are the rows of a report as they may be shown.
+type rowsRead struct {
+	rows     []Row
+	shown    int // groups large enough, also those that the limit cut off
+	withheld int
+}
+
+// readParts reads all parts over one period.
+func (q *Query) readParts(ctx context.Context, r *request, planned *plan) (*rowsRead, error) {
+	all := &rowsRead{rows: []Row{}}
+	for i, s := range planned.parts {
+		read, err := q.runPart(ctx, s, planned.params, r.site.Location)
+		if err != nil {
+			return nil, fmt.Errorf("run report: %w", err)
+		}
+		shown := read.suppress(planned.k)
+		for _, row := range shown {
+			row.scale(s.part.columns, r.sample)
+		}
+		all.withheld += read.small
+		switch {
+		case i == 0:
+			all.rows, all.shown = shown, read.all-read.small
+		case len(all.rows) == 0:
+			// The totals themselves are withheld, and so is all that adds to them.
+		case s.part.into != "":
+			all.rows[0][s.part.into] = shown
+		case len(shown) == 1:
+			maps.Copy(all.rows[0], shown[0])
+		default:
+			for _, c := range s.part.columns {
+				all.rows[0][c.name] = nil
+			}
+		}
+	}
+	return all, nil
+}
+
+// scale brings what was counted of a sample to the whole. Ratios stay.
+func (row Row) scale(columns []column, sample float64) {
+	if sample == 1 {
+		return
+	}
+	for _, c := range columns {
+		switch v := row[c.name].(type) {
+		case uint64:
+			if c.kind == count {
+				row[c.name] = uint64(math.Round(float64(v) / sample))
+			}
+		case string:
+			if c.kind == money {
+				row[c.name] = decimal.RequireFromString(v).Div(decimal.NewFromFloat(sample)).Round(4).String()
+			}
+		}
+	}
+}
+
 // result is a part as read, before suppression.
 type result struct {
-	rows     []Row
-	subjects []uint64 // distinct subjects by row
-	small    int      // groups under the threshold, also those beyond the limit
-	all      int      // groups
+	groups        []group
+	small         int    // groups under the threshold, also those beyond the limit
+	smallSubjects uint64 // subjects of them, each group's added
+	all           int    // groups
+}
+
+// group is a row and the people behind it.
+type group struct {
+	row       Row
+	subjects  uint64 // surely distinct, within one epoch of keys
+	people    uint64
+	low, high uint64 // least and greatest hash of them
 }
 
 // suppress returns the rows that rest on at least k subjects.
 func (r *result) suppress(k int) []Row {
-	shown := make([]Row, 0, len(r.rows))
-	for i, row := range r.rows {
-		if r.subjects[i] >= uint64(k) { //nolint:gosec // G115: k is at least 2
-			shown = append(shown, row)
+	shown := make([]Row, 0, len(r.groups))
+	for _, g := range r.groups {
+		if g.subjects >= uint64(k) { //nolint:gosec // G115: k is at least 2
+			shown = append(shown, g.row)
 		}
 	}
 	return shown
@@ -136,21 +207,23 @@ func (q *Query) runPart(ctx context.Context, s statement, params map[string]stri
 	var read result
 	err := q.deps.Store.Select(ctx, s.sql, params, q.limits(), func(rows clickhouse.Rows) error {
 		for rows.Next() {
-			var subjects, small, all uint64
+			var (
+				g          group
+				small, all uint64
+			)
 			cells := make([]cell, len(s.part.columns))
-			dest := []any{&subjects, &small, &all}
+			dest := []any{&g.subjects, &g.people, &g.low, &g.high, &small, &read.smallSubjects, &all}
 			for i, c := range s.part.columns {
 				dest = append(dest, cells[i].dest(c.kind))
 			}
 			if err := rows.Scan(dest...); err != nil {
 				return err
 			}
-			row := Row{}
+			g.row = Row{}
 			for i, c := range s.part.columns {
-				row[c.name] = cells[i].value(c.kind, location)
+				g.row[c.name] = cells[i].value(c.kind, location)
 			}
-			read.rows = append(read.rows, row)
-			read.subjects = append(read.subjects, subjects)
+			read.groups = append(read.groups, g)
 			read.small, read.all = int(small), int(all)
 		}
 		return nil
@@ -205,7 +278,7 @@ func (q *Query) cover(ctx context.Context, planned *plan) (Coverage, error) {
 				return err
 			}
 			shown := &n
-			if subjects < uint64(q.config.Threshold) { //nolint:gosec // G115: at least 2
+			if subjects < uint64(planned.k) { //nolint:gosec // G115: at least 2
 				shown = nil
 			}
 			if reason == "" {

@@ -1,5 +1,5 @@
 SELECT
-    uniqExactIf(subject, subject != 0) AS subjects,
+    {{people "1"}},
     count() AS operations
 FROM permitted
 WHERE type IN ('operation', 'custom')

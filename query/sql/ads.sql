@@ -1,7 +1,7 @@
 SELECT
     ad_id AS ad,
     ad_slot AS slot,
-    uniqExactIf(subject, subject != 0) AS subjects,
+    {{people "1"}},
     countIf(NOT ad_click) AS impressions,
     countIf(ad_click) AS clicks,
     if(impressions = 0, 0, clicks / impressions) AS rate

@@ -1,4 +1,8 @@
-SELECT toString(left_out), toUInt64(count()), toUInt64(uniqExactIf(subject, subject != 0))
-FROM gate
-GROUP BY left_out
+SELECT toString(left_out), toUInt64(count), toUInt64({{subjects}})
+FROM
+(
+    SELECT left_out, count() AS count, {{people "1"}}
+    FROM gate
+    GROUP BY left_out
+)
 ORDER BY left_out

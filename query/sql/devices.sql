@@ -2,9 +2,8 @@ SELECT
     device,
     browser,
     os,
-    uniqExactIf(subject, subject != 0) AS subjects,
-    subjects AS visitors,
-    uniqExactIf(session_id, session_id != 0) AS sessions,
+    {{people "1"}},
+    uniqExactIf((session_id, day), session_id != 0) AS sessions,
     countIf(type = 'page_view') AS page_views
 FROM permitted
 GROUP BY device, browser, os

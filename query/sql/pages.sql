@@ -1,19 +1,18 @@
 SELECT
     host,
     path,
-    uniqExactIf(subject, subject != 0 AND viewed) AS subjects,
+    {{people "viewed"}},
     countIf(viewed) AS views,
-    subjects AS visitors,
     countIf(entered) AS entries,
     countIf(departed) AS exits,
     sum(visible_ms) / 1000 / views AS visible_seconds
 FROM
 (
     SELECT
-        host, path, subject, visible_ms,
+        host, path, day, subject, daily, visible_ms,
         type = 'page_view' AS viewed,
-        viewed AND session_id != 0 AND row_number() OVER (PARTITION BY session_id, type ORDER BY time, event_id) = 1 AS entered,
-        viewed AND session_id != 0 AND row_number() OVER (PARTITION BY session_id, type ORDER BY time DESC, event_id DESC) = 1 AS departed
+        viewed AND session_id != 0 AND row_number() OVER (PARTITION BY session_id, day, type ORDER BY time, event_id) = 1 AS entered,
+        viewed AND session_id != 0 AND row_number() OVER (PARTITION BY session_id, day, type ORDER BY time DESC, event_id DESC) = 1 AS departed
     FROM permitted
     WHERE type IN ('page_view', 'engagement')
 )

@@ -3,14 +3,14 @@ SELECT
     sku,
     name,
     currency,
-    uniqExactIf(subject, subject != 0) AS subjects,
+    {{people "1"}},
     sum(quantity) AS sold,
     uniqExact(order_id) AS orders,
     sum(price * quantity) AS revenue
 FROM
 (
     SELECT
-        subject, currency, item_sku, item_name, item_quantity, item_price,
+        day, subject, daily, currency, item_sku, item_name, item_quantity, item_price,
         if(order_key = 0, event_id, order_key) AS order_id
     FROM permitted
     WHERE type = 'purchase'

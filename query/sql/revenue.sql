@@ -1,12 +1,12 @@
 -- An order that was sent more than once counts once, as it was sent last (Art. 7-1).
 SELECT
     currency,
-    uniqExactIf(subject, subject != 0) AS subjects,
+    {{people "1"}},
     count() AS orders,
     sum(amount) AS revenue
 FROM
 (
-    SELECT subject, currency, amount
+    SELECT day, subject, daily, currency, amount
     FROM permitted
     WHERE type = 'purchase'
     ORDER BY received_at DESC, event_id

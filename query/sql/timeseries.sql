@@ -4,9 +4,8 @@ SELECT
         {interval:String} = 'week', toDateTime(toStartOfWeek(time, 1, {time_zone:String}), {time_zone:String}),
         {interval:String} = 'month', toDateTime(toStartOfMonth(time, {time_zone:String}), {time_zone:String}),
         toStartOfDay(time, {time_zone:String}))) AS start,
-    uniqExactIf(subject, subject != 0) AS subjects,
-    subjects AS visitors,
-    uniqExactIf(session_id, session_id != 0) AS sessions,
+    {{people "1"}},
+    uniqExactIf((session_id, day), session_id != 0) AS sessions,
     countIf(type = 'page_view') AS page_views
 FROM permitted
 GROUP BY start
