@@ -119,6 +119,9 @@ func (d *desk) read(path string) query.Answer {
 
 const period = "site=shop&from=2026-10-29&to=2026-11-05"
 
+// elsewhere names the test that holds a report's golden answer, for those that need facts of their own.
+var elsewhere = map[string]string{}
+
 func TestGoldenAnswers(t *testing.T) {
 	db, f := testkit.ClickHouse(t), makeFacts()
 	f.store(t, db, "shop")
@@ -127,6 +130,9 @@ func TestGoldenAnswers(t *testing.T) {
 	from, to := time.Date(2026, 10, 29, 0, 0, 0, 0, location), time.Date(2026, 11, 6, 0, 0, 0, 0, location)
 
 	for _, report := range query.Reports() {
+		if elsewhere[report] != "" {
+			continue
+		}
 		t.Run(report, func(t *testing.T) {
 			seen, leftOut := f.visible(bitDevelopment, from, to)
 			rows, counts := expected[report](seen)

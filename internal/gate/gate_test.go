@@ -6,9 +6,13 @@ import (
 	"time"
 
 	"github.com/sekisho/sekisho/internal/gate"
+	"github.com/sekisho/sekisho/internal/pseudonym/open"
 )
 
 func TestEpochsAreCountedAsKeysAreCut(t *testing.T) {
+	if gate.EpochMonths != open.EpochMonths {
+		t.Fatal("the gate cuts other epochs than the keys have")
+	}
 	at := func(s string) time.Time {
 		parsed, err := time.Parse(time.RFC3339, s)
 		if err != nil {
