@@ -44,11 +44,16 @@ func TestAnswersAreThoseOfTheContract(t *testing.T) {
 		}
 	}
 	for path, want := range map[string]int{
-		"/v1/reports/overview?site=shop":                                                 400,
-		"/v1/reports/overview?site=other&purpose=usage_based_development":                403,
-		"/v1/reports/pages?site=shop&purpose=customer_support":                           403,
-		"/v1/reports/timeseries?site=shop&purpose=usage_based_development&interval=week": 200,
-		"/healthz": 200, "/readyz": 200,
+		"/v1/reports/overview?site=shop":                                                                400,
+		"/v1/reports/overview?site=other&purpose=usage_based_development":                               403,
+		"/v1/reports/pages?site=shop&purpose=customer_support":                                          403,
+		"/v1/reports/timeseries?site=shop&purpose=usage_based_development&interval=week":                200,
+		"/v1/reports/overview?site=shop&purpose=usage_based_development&compare=previous_period":        200,
+		"/v1/reports/pages?site=shop&purpose=usage_based_development&sample=0.5&limit=1&filter=path*/*": 200,
+		"/v1/reports/overview?site=shop&purpose=customer_support&explain=true&filter=country~J":         200,
+		"/v1/reports/overview?site=shop&purpose=usage_based_development&compare_from=2026-01-01":        400,
+		"/v1/reports/timeseries?site=shop&purpose=usage_based_development&sample=NaN":                   400,
+		"/v1/catalogue": 200, "/healthz": 200, "/readyz": 200,
 	} {
 		if w := d.ask(t, doc, d.key, path); w.Code != want {
 			t.Errorf("%s: %d", path, w.Code)
@@ -66,22 +71,22 @@ func TestNoQuestionIsAnsweredOutsideTheContract(t *testing.T) {
 	d, doc := newDesk(t, db), testkit.ReadContract(t, "query.v1.yaml")
 	const mark = "CANARY7f3a"
 	value := rapid.OneOf(
-		rapid.SampledFrom([]string{"", "shop", "usage_based_development", "customer_support", "2026-11-01", "2026-11-01T00:00:00Z", "country:JP", "!path:/", "1", "1000", "-1", "day", "hour", "' OR 1=1 --", "{f0:String}", "\\", "\x00", "日本"}),
+		rapid.SampledFrom([]string{"", "shop", "usage_based_development", "customer_support", "2026-11-01", "2026-11-01T00:00:00Z", "country:JP", "!path:/", "1", "1000", "-1", "day", "hour", "path~item", "path*/*", "!country~%", "previous_period", "previous_year", "true", "0.5", "NaN", "MTAw", "' OR 1=1 --", "{f0:String}", "\\", "\x00", "日本"}),
 		rapid.Custom(func(t *rapid.T) string { return rapid.String().Draw(t, "text") + mark }),
 	)
 	rapid.Check(t, func(t *rapid.T) {
-		query := url.Values{}
+		values := url.Values{}
 		if rapid.Bool().Draw(t, "sound") { // get past the first checks
-			query.Set("site", "shop")
-			query.Set("purpose", "usage_based_development")
+			values.Set("site", "shop")
+			values.Set("purpose", "usage_based_development")
 		}
 		for range rapid.IntRange(0, 5).Draw(t, "parameters") {
-			query.Add(rapid.SampledFrom([]string{"site", "purpose", "from", "to", "filter", "limit", "interval", mark}).Draw(t, "name"), value.Draw(t, "value"))
+			values.Add(rapid.SampledFrom([]string{"site", "purpose", "from", "to", "filter", "limit", "interval", "compare", "compare_from", "compare_to", "sample", "cursor", "explain", mark}).Draw(t, "name"), value.Draw(t, "value"))
 		}
-		report := rapid.SampledFrom([]string{"overview", "timeseries", "pages", "sources", "operations", "purchases"}).Draw(t, "report")
-		w := d.ask(t, doc, d.key, "/v1/reports/"+report+"?"+query.Encode())
+		report := rapid.SampledFrom(query.Reports()).Draw(t, "report")
+		w := d.ask(t, doc, d.key, "/v1/reports/"+report+"?"+values.Encode())
 		if w.Code >= 500 || strings.Contains(w.Body.String(), mark) {
-			t.Errorf("%s: %d %s", query.Encode(), w.Code, w.Body)
+			t.Errorf("%s: %d %s", values.Encode(), w.Code, w.Body)
 		}
 	})
 	if strings.Contains(d.log.String(), mark) {

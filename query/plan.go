@@ -130,6 +130,17 @@ func (p *plan) over(from, to time.Time) *plan {
 	return &other
 }
 
+// columnsOfRows are the columns of the answer's own rows.
+func (p *plan) columnsOfRows() []column {
+	var all []column
+	for _, s := range p.parts {
+		if s.part.into == "" {
+			all = append(all, s.part.columns...)
+		}
+	}
+	return all
+}
+
 // text is a statement's own SQL. A parameter that may be given several times stands in it as the list of its indexes.
 func (p *planner) text(name string, given map[string]int) string {
 	data := map[string][]int{}

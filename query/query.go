@@ -102,6 +102,7 @@ func New(config Config, deps Deps) (*Query, error) {
 	}
 	q.engine.GET("/healthz", func(g *gin.Context) { g.Status(http.StatusOK) })
 	q.engine.GET("/readyz", q.ready)
+	q.engine.GET("/v1/catalogue", q.getCatalogue)
 	q.engine.GET("/v1/reports/:report", q.getReport)
 	return q, nil
 }
@@ -155,8 +156,9 @@ func (q *Query) getReport(g *gin.Context) {
 	httpx.WriteJSON(g.Writer, http.StatusOK, answer)
 }
 
-// read is everything between the request and the audit. It fills the record as far as it comes.
-func (q *Query) read(g *gin.Context, record *audit) (*Answer, error) {
+// read is everything between the request and the audit: an *Answer, or an *Explanation of how it would come about. It
+// fills the record as far as it comes.
+func (q *Query) read(g *gin.Context, record *audit) (any, error) {
 	key, err := q.grants.authenticate(g.GetHeader("Authorization"))
 	if err != nil {
 		return nil, err
@@ -169,6 +171,9 @@ func (q *Query) read(g *gin.Context, record *audit) (*Answer, error) {
 	planned, fault := q.planner.plan(r)
 	if fault != nil {
 		return nil, fault
+	}
+	if r.explain {
+		return planned.explain(r), nil
 	}
 	record.columns = planned.columns
 	ctx, cancel := context.WithTimeout(g.Request.Context(), q.config.Timeout)

@@ -51,6 +51,11 @@ type desk struct {
 
 func newDesk(t *testing.T, store query.Store) *desk {
 	t.Helper()
+	return newDeskOf(t, store, query.Config{Threshold: threshold, FineThreshold: threshold})
+}
+
+func newDeskOf(t *testing.T, store query.Store, config query.Config) *desk {
+	t.Helper()
 	registry, err := site.Parse([]byte(sites))
 	if err != nil {
 		t.Fatal(err)
@@ -61,7 +66,8 @@ func newDesk(t *testing.T, store query.Store) *desk {
 	}
 	d := &desk{t: t, grants: filepath.Join(t.TempDir(), "grants.json"), log: &strings.Builder{}}
 	d.key = d.create([]string{"usage_based_development", "customer_support", "security_incident", "contract_management"}, "shop")
-	d.query, err = query.New(query.Config{Grants: d.grants, Threshold: threshold, FineThreshold: threshold}, query.Deps{
+	config.Grants = d.grants
+	d.query, err = query.New(config, query.Deps{
 		Store: store, Sites: registry, Policies: policies, Log: slog.New(slog.NewTextHandler(&locked{w: d.log}, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Metrics: prometheus.NewRegistry(), Random: rand.Reader, Now: func() time.Time { return noon },
 	})

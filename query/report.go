@@ -210,6 +210,27 @@ var basics = []report{
 	}, order: "impressions DESC, ad, slot"}}},
 }
 
+// describe tells what a part adds to the rows.
+func (p *part) describe() []Column {
+	if p.into != "" {
+		return []Column{{p.into, p.label}}
+	}
+	described := make([]Column, len(p.columns))
+	for i, c := range p.columns {
+		described[i] = Column{c.name, c.label}
+	}
+	return described
+}
+
+// columns are all that a row may have.
+func (r *report) columns() []Column {
+	var all []Column
+	for i := range r.parts {
+		all = append(all, r.parts[i].describe()...)
+	}
+	return all
+}
+
 // Reports names the reports of the catalogue.
 func Reports() []string {
 	names := make([]string, len(catalogue))

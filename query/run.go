@@ -82,13 +82,7 @@ func (q *Query) run(ctx context.Context, r *request, planned *plan) (*Answer, er
 		a.Sample = r.sample
 	}
 	for _, s := range planned.parts {
-		if s.part.into != "" {
-			a.Columns = append(a.Columns, Column{s.part.into, s.part.label})
-			continue
-		}
-		for _, c := range s.part.columns {
-			a.Columns = append(a.Columns, Column{c.name, c.label})
-		}
+		a.Columns = append(a.Columns, s.part.describe()...)
 	}
 	read, err := q.readParts(ctx, r, planned)
 	if err != nil {
@@ -107,7 +101,7 @@ func (q *Query) run(ctx context.Context, r *request, planned *plan) (*Answer, er
 			return nil, err
 		}
 		a.Compared = &Period{r.before.from, r.before.to}
-		a.compare(before.rows, r.report.parts[0].columns)
+		a.compare(before.rows, planned.columnsOfRows())
 	}
 	if a.Coverage, err = q.cover(ctx, planned); err != nil {
 		return nil, fmt.Errorf("run coverage: %w", err)
