@@ -90,6 +90,10 @@ type Meta struct {
 	Report, Site, Purpose, Policy string
 	From, To                      time.Time // [From, To)
 	TimeZone                      string    // IANA
+	Interval                      string    // of a series
+	Compared                      Period    // what the columns ..._before are of; zero: nothing
+	Threshold                     int       // least number of subjects of a row
+	Sample                        float64   // share of the subjects that was read; 0: all of them
 	Truncated                     bool      // the limit cut off rows
 	Next                          string    // cursor of the next page; empty after the last
 	Suppressed                    Suppressed
@@ -97,6 +101,12 @@ type Meta struct {
 	// Remarks are what else has to be known to read the figures right, as machine names: that they are noisy, that a filter
 	// had no effect.
 	Remarks []string
+}
+
+// Period is [From, To).
+type Period struct {
+	From time.Time `json:"from"`
+	To   time.Time `json:"to"`
 }
 
 // Suppressed counts the groups that were withheld.

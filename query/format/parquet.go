@@ -1,11 +1,15 @@
 package format
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/big"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -39,8 +43,9 @@ func (g group) Fields() []parquet.Field { return g.fields }
 
 // WriteParquet writes a table as a Parquet file: texts dictionary-encoded, amounts as DECIMAL(38,4), moments as
 // TIMESTAMP(ms, UTC), every column optional and compressed with zstd. The file's key-value metadata says what the answer
-// says beside its rows: report, site, purpose, policy, from, to, time_zone, truncated, next, and as JSON suppressed,
-// coverage, remarks and columns (with their labels).
+// says beside its rows: report, site, purpose, policy, from, to, time_zone, interval, threshold, sample, truncated and
+// next, and as JSON compared, suppressed, coverage, remarks and columns (with their labels). What an answer does not have
+// is not there.
 func WriteParquet(w io.Writer, t Table) error {
 	meta, err := t.Meta.pairs(t.Columns)
 	if err != nil {
@@ -191,18 +196,25 @@ func (m Meta) pairs(columns []Column) ([][2]string, error) {
 		{"from", m.From.Format(instant)},
 		{"to", m.To.Format(instant)},
 		{"time_zone", m.TimeZone},
-		{"truncated", fmt.Sprint(m.Truncated)},
+		{"interval", m.Interval},
+		{"threshold", strconv.Itoa(m.Threshold)},
+		{"sample", strconv.FormatFloat(cmp.Or(m.Sample, 1), 'f', -1, 64)},
+		{"truncated", strconv.FormatBool(m.Truncated)},
 		{"next", m.Next},
 	}
-	for _, document := range []struct {
-		key   string
-		value any
-	}{{"suppressed", m.Suppressed}, {"coverage", m.Coverage}, {"remarks", m.Remarks}, {"columns", describe(columns)}} {
-		text, err := json.Marshal(document.value)
+	documents := map[string]any{"suppressed": m.Suppressed, "coverage": m.Coverage, "columns": describe(columns)}
+	if m.Compared != (Period{}) {
+		documents["compared"] = m.Compared
+	}
+	if len(m.Remarks) > 0 {
+		documents["remarks"] = m.Remarks
+	}
+	for _, key := range slices.Sorted(maps.Keys(documents)) { // the same answer is the same file
+		text, err := json.Marshal(documents[key])
 		if err != nil {
 			return nil, fmt.Errorf("write parquet: %w", err)
 		}
-		pairs = append(pairs, [2]string{document.key, string(text)})
+		pairs = append(pairs, [2]string{key, string(text)})
 	}
-	return pairs, nil
+	return slices.DeleteFunc(pairs, func(pair [2]string) bool { return pair[1] == "" }), nil
 }

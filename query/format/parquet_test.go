@@ -109,12 +109,15 @@ func TestParquetCompressesAndKeepsTextsInADictionary(t *testing.T) {
 func TestAParquetFileSaysWhoseItIsAndWhatIsMissing(t *testing.T) {
 	m := meta()
 	m.Truncated, m.Next, m.Remarks = true, "c1", []string{"noisy"}
+	m.Threshold, m.Sample, m.Interval = 50, 0.1, "day"
+	m.Compared = format.Period{From: m.From.AddDate(0, 0, -7), To: m.From}
 	full := table()
 	full.Meta = m
 	file, _ := parquetFile(t, full)
 	for key, want := range map[string]string{
 		"report": "purchases", "site": "shop", "purpose": "usage_based_development", "policy": "default/2022-09-15",
 		"from": "2026-11-19T00:00:00+09:00", "to": "2026-11-26T00:00:00+09:00", "time_zone": "Asia/Tokyo",
+		"interval": "day", "threshold": "50", "sample": "0.1", "compared": `{"from":"2026-11-12T00:00:00+09:00","to":"2026-11-19T00:00:00+09:00"}`,
 		"truncated": "true", "next": "c1", "remarks": `["noisy"]`,
 		"suppressed": `{"groups":4,"reason":"fewer than 10 subjects"}`,
 		"coverage":   `{"included":3227,"left_out":[{"reason":"withdrawn","count":224},{"reason":"refused","count":null}]}`,
@@ -130,6 +133,21 @@ func TestAParquetFileSaysWhoseItIsAndWhatIsMissing(t *testing.T) {
 	}
 	if err := json.Unmarshal([]byte(described), &all); err != nil || len(all) != 5 || all[3].Kind != "money" || all[3].Label.JA != "売上" || all[3].Label.EN != "Revenue" {
 		t.Errorf("%v: %s", err, described)
+	}
+}
+
+func TestTheSameAnswerIsTheSameFile(t *testing.T) {
+	_, first := parquetFile(t, overview())
+	for range 5 {
+		if _, again := parquetFile(t, overview()); !bytes.Equal(first, again) {
+			t.Fatal("a strong tag would stand for two files")
+		}
+	}
+	file, _ := parquetFile(t, overview())
+	for _, key := range []string{"compared", "remarks", "next", "interval"} {
+		if text, ok := file.Lookup(key); ok {
+			t.Errorf("%s is %q in an answer without", key, text)
+		}
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 //	Sekisho-Policy: default/2022-09-15
 //	Sekisho-Suppressed: 4;reason="fewer than 10 subjects"
 //	Sekisho-Coverage: included=3227, withdrawn=224, refused=withheld
+//	Sekisho-Sample: 0.1                                              only where not all subjects were read
 //	Sekisho-Truncated: ?1                                            only where the limit cut off rows
 //	Sekisho-Next: "…"                                                only where a page follows: the parameter cursor
 //	Sekisho-Remarks: noisy                                           only where there are some
@@ -31,6 +32,7 @@ const (
 	HeaderPolicy     = "Sekisho-Policy"
 	HeaderSuppressed = "Sekisho-Suppressed"
 	HeaderCoverage   = "Sekisho-Coverage"
+	HeaderSample     = "Sekisho-Sample"
 	HeaderTruncated  = "Sekisho-Truncated"
 	HeaderNext       = "Sekisho-Next"
 	HeaderRemarks    = "Sekisho-Remarks"
@@ -199,6 +201,9 @@ func (m Meta) tell(h http.Header) {
 		coverage = append(coverage, key(l.Reason)+"="+number(l.Count))
 	}
 	h.Set(HeaderCoverage, strings.Join(coverage, ", "))
+	if m.Sample > 0 {
+		h.Set(HeaderSample, decimal(m.Sample))
+	}
 	if m.Truncated {
 		h.Set(HeaderTruncated, "?1")
 	}
@@ -242,6 +247,15 @@ func item(name string) string {
 		}
 	}
 	return name
+}
+
+// decimal is a number of at most three places, or a string where it has more.
+func decimal(n float64) string {
+	text := strconv.FormatFloat(n, 'f', -1, 64)
+	if _, places, _ := strings.Cut(text, "."); len(places) > 3 {
+		return quoted(text)
+	}
+	return text
 }
 
 // quoted is a string. What is no printable ASCII cannot be in one, and becomes a question mark.

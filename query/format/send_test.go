@@ -186,10 +186,16 @@ func TestWhatRowsCannotSayTheHeadersDo(t *testing.T) {
 	rest := table()
 	rest.Meta.Site, rest.Meta.Purpose = "1st shop", "目的\"\\"
 	rest.Meta.Truncated, rest.Meta.Next, rest.Meta.Remarks = true, `a"b`, []string{"noisy", "filter dropped"}
+	rest.Meta.Sample = 0.0125
 	rest.Meta.Suppressed, rest.Meta.Coverage = format.Suppressed{}, format.Coverage{}
+	tenth := rest
+	tenth.Meta.Sample = 0.1
+	if got := send(t, format.Reply{Form: format.CSV, Table: tenth}).Header().Get("Sekisho-Sample"); got != "0.1" {
+		t.Errorf("a sample of %s", got)
+	}
 	h := send(t, format.Reply{Form: format.CSV, Language: format.Japanese, Table: rest}).Header()
 	for name, want := range map[string]string{
-		"Sekisho-Site": `"1st shop"`, "Sekisho-Purpose": `"??\"\\"`, "Sekisho-Truncated": "?1", "Sekisho-Next": `"a\"b"`,
+		"Sekisho-Site": `"1st shop"`, "Sekisho-Purpose": `"??\"\\"`, "Sekisho-Sample": `"0.0125"`, "Sekisho-Truncated": "?1", "Sekisho-Next": `"a\"b"`,
 		"Sekisho-Remarks": `noisy, "filter dropped"`, "Sekisho-Suppressed": "0", "Sekisho-Coverage": "included=withheld", "Content-Language": "ja",
 		"Content-Disposition": `attachment; filename="1st_shop-purchases-2026-11-19-2026-11-25.csv"`,
 	} {
