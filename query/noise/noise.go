@@ -82,15 +82,15 @@ func (n *Noise) Cell(definition []string, c Cohort) *Cell {
 // improbable (1 in 40) that one more or less is what decides. The draw is the definition's, so that no change of the
 // data draws again. Where exactly the threshold is, nobody knows.
 func (c *Cell) Passes(subjects, k uint64) bool {
-	edge := int64(k) + 2*int64(c.noise.deviation)                            //nolint:gosec // G115: a threshold
-	return subjects >= k && int64(min(subjects, 1<<32))+c.asked(people) >= edge //nolint:gosec // G115: bounded
+	edge := int64(k) + 2*int64(c.noise.deviation) //nolint:gosec // G115: a threshold
+	return subjects >= k && int64(min(subjects, 1<<32))+c.asked(people) >= edge
 }
 
 // Differs is Passes for the difference of two cohorts, of whom c is made. Both draws have to agree: a definition is
 // varied without any fake visitor (a period that begins a millisecond earlier), and then the cohort's stays.
 func (c *Cell) Differs(k uint64) bool {
 	edge := int64(k) + 2*int64(c.noise.deviation) //nolint:gosec // G115: a threshold
-	counted := int64(min(c.cohort.People, 1<<32)) //nolint:gosec // G115: bounded
+	counted := int64(min(c.cohort.People, 1<<32))
 	return c.Passes(c.cohort.People, k) && counted+c.counted(people, c.cohort.People) >= edge
 }
 
@@ -165,7 +165,7 @@ func (c *Cell) fine(column string, value []byte) *big.Int {
 		c.noise.stream("definition", c.definition, encode(column)),
 		c.noise.stream("cohort", c.bytes(), encode(column), value),
 	} {
-		z := c.noise.draw(s)<<fraction + int64(s.Uint64()>>(64-fraction)) - 1<<(fraction-1) //nolint:gosec // G115: 32 bits
+		z := c.noise.draw(s)<<fraction + int64(s.Uint64()>>(64-fraction)) - 1<<(fraction-1)
 		sum.Add(sum, big.NewInt(z))
 	}
 	return sum
