@@ -26,3 +26,8 @@ var JSON embed.FS
 //
 //go:embed openapi/*.yaml
 var OpenAPI embed.FS
+
+// Access holds the policies about who may read what, and the schema of what they may speak of (Cedar).
+//
+//go:embed access
+var Access embed.FS
