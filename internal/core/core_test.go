@@ -59,8 +59,14 @@ func TestARawIPPrintsInNoWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log strings.Builder
-	slog.New(slog.NewTextHandler(&log, nil)).Info("seen", "ip", ip, "holder", holder)
-	slog.New(slog.NewJSONHandler(&log, nil)).Info("seen", "ip", ip, "holder", holder)
+	timeless := &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr { // a time may hold the same digits
+		if a.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return a
+	}}
+	slog.New(slog.NewTextHandler(&log, timeless)).Info("seen", "ip", ip, "holder", holder)
+	slog.New(slog.NewJSONHandler(&log, timeless)).Info("seen", "ip", ip, "holder", holder)
 	for _, printed := range []string{
 		fmt.Sprint(ip), fmt.Sprintf("%v %+v %#v %s %q %x %d", ip, ip, ip, ip, ip, ip, ip),
 		fmt.Sprintf("%v %+v %#v", holder, holder, holder), string(j), log.String(), fmt.Errorf("lost %v", ip).Error(),
