@@ -46,6 +46,8 @@ func keyOf(row Row, columns []column, from time.Time, interval string) string {
 		switch c.kind {
 		case text:
 			fmt.Fprintf(&key, "%q,", row[c.name])
+		case ordinal:
+			fmt.Fprintf(&key, "%v,", row[c.name])
 		case clock:
 			at, err := time.Parse(time.RFC3339, fmt.Sprint(row[c.name]))
 			if err == nil {

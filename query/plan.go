@@ -86,7 +86,7 @@ func (p *planner) plan(r *request) (*plan, *core.Error) {
 	if r.report.fine {
 		planned.k = p.fine
 	}
-	var filtered []string
+	filtered := slices.Clone(r.reads)
 	for i, f := range r.filters {
 		filtered = append(filtered, dimensions[f.dimension].column)
 		planned.params["f"+strconv.Itoa(i)] = f.bound()
@@ -115,8 +115,8 @@ func (p *planner) plan(r *request) (*plan, *core.Error) {
 	}
 	slices.Sort(planned.columns)
 	planned.columns = slices.Compact(planned.columns)
-	planned.coverage = "WITH " + gate.Gate(nil) + "\n" + p.text("coverage", nil)
-	planned.drops = p.text("drops", nil)
+	planned.coverage = "WITH " + gate.Gate(nil) + "\n" + p.text("coverage", nil, nil)
+	planned.drops = p.text("drops", nil, nil)
 	return planned, nil
 }
 
@@ -141,14 +141,19 @@ func (p *plan) columnsOfRows() []column {
 	return all
 }
 
-// text is a statement's own SQL. A parameter that may be given several times stands in it as the list of its indexes.
-func (p *planner) text(name string, given map[string]int) string {
-	data := map[string][]int{}
+// text is a statement's own SQL. A parameter stands in it as the list of the indexes of its values, or as that of the
+// conditions that it makes.
+func (p *planner) text(name string, given map[string]int, conditions map[string][]string) string {
+	data := map[string]any{}
 	for parameter, n := range given {
-		data[parameter] = make([]int, n)
-		for i := range n {
-			data[parameter][i] = i
+		indexes := make([]int, n)
+		for i := range indexes {
+			indexes[i] = i
 		}
+		data[parameter] = indexes
+	}
+	for parameter, all := range conditions {
+		data[parameter] = all
 	}
 	var b strings.Builder
 	if err := p.sql[name].Execute(&b, data); err != nil {
@@ -164,7 +169,7 @@ func (p *planner) behindGate(part *part, r *request) string {
 	if r.sample < 1 {
 		rows = append(rows, "cityHash64(if(subject = 0, event_id, subject), 'sample') % 1000 < "+strconv.Itoa(int(math.Round(r.sample*1000))))
 	}
-	columns := slices.Clone(part.reads)
+	columns := slices.Concat(part.reads, r.reads)
 	for _, f := range r.filters {
 		columns = append(columns, dimensions[f.dimension].column)
 	}
@@ -174,7 +179,7 @@ func (p *planner) behindGate(part *part, r *request) string {
 	}
 	var sql strings.Builder
 	fmt.Fprintf(&sql, "WITH %s,\n", gate.Permitted(columns, rows))
-	fmt.Fprintf(&sql, "grouped AS\n(\n%s\n)\n", p.text(part.file, r.given))
+	fmt.Fprintf(&sql, "grouped AS\n(\n%s\n)\n", p.text(part.file, r.given, r.conditions))
 	fmt.Fprintf(&sql, "SELECT toUInt64(subjects), toUInt64(people), toUInt64(low), toUInt64(high), toUInt64(small), toUInt64(small_subjects), toUInt64(all), %s\n", strings.Join(outputs, ", "))
 	fmt.Fprintf(&sql, "FROM\n(\n    SELECT *, %s AS subjects, countIf(subjects < {k:UInt64}) OVER () AS small,\n", gate.Subjects)
 	sql.WriteString("        sumIf(subjects, subjects < {k:UInt64}) OVER () AS small_subjects, count() OVER () AS all\n    FROM grouped\n")
@@ -186,7 +191,7 @@ func (p *planner) behindGate(part *part, r *request) string {
 }
 
 // casts bring each kind to the one type that the reader scans.
-var casts = map[kind]string{text: "toString", count: "toUInt64", ratio: "toFloat64", money: "toString", clock: "toInt64"}
+var casts = map[kind]string{text: "toString", count: "toUInt64", ordinal: "toUInt64", ratio: "toFloat64", money: "toString", clock: "toInt64"}
 
 // conditions bind the filters. One that is a column of the answer picks among the groups, so that what is computed over
 // a whole session (entries, exits, the source) stays what it is; any other picks among the events. What a dimension may

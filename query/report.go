@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"time"
 
 	"github.com/sekisho/sekisho/internal/core"
 	"github.com/sekisho/sekisho/schemas"
@@ -17,11 +18,12 @@ var statements embed.FS
 type kind uint8
 
 const (
-	text  kind = iota // string
-	count             // integer
-	ratio             // number
-	money             // decimal string: no float ever holds an amount
-	clock             // RFC 3339 in the site's time zone
+	text    kind = iota // string
+	count               // integer
+	ratio               // number
+	money               // decimal string: no float ever holds an amount
+	clock               // RFC 3339 in the site's time zone
+	ordinal             // integer that names the row's group: nothing is counted in it
 )
 
 // label is a text in the languages of the dashboard.
@@ -39,7 +41,7 @@ type column struct {
 }
 
 // isKey reports whether the column names the row's group.
-func (c column) isKey() bool { return c.kind == text || c.kind == clock }
+func (c column) isKey() bool { return c.kind == text || c.kind == clock || c.kind == ordinal }
 
 func (c column) alias() string {
 	if c.from != "" {
@@ -68,6 +70,9 @@ type report struct {
 	takes []parameter // besides the common ones
 	fine  bool        // it tells more of where somebody is than the country
 	whole bool        // it is asked for whole: a series, not a ranking
+	// recent is the length of the period that the report is of, which ends now. 0: the caller names the period.
+	recent  time.Duration
+	remarks []string // what has to be known to read the figures right: keys of remarkTexts
 }
 
 // dimension is what a request may filter by.
@@ -131,7 +136,7 @@ var (
 )
 
 // catalogue is every report there is.
-var catalogue = slices.Concat(basics)
+var catalogue = slices.Concat(basics, behaviour)
 
 // basics are the reports that every such tool gives.
 var basics = []report{

@@ -33,12 +33,18 @@ var common = []string{
 	"site", "purpose", "from", "to", "filter", "compare", "compare_from", "compare_to", "sample", "limit", "cursor", "explain",
 }
 
+// periods are those that name a period.
+var periods = []string{"from", "to", "compare", "compare_from", "compare_to"}
+
 // parameter is one that only some reports take.
 type parameter struct {
 	name string
 	many bool // may be given more than once
 	// bind checks the values, of which there may be none, and binds them for the statement.
 	bind func(values []string, bound map[string]string) *core.Error
+	// match is for values that name events: for each, the condition of the rows that it means, over the value as it is
+	// bound, and the columns that the condition reads. It may rely on bind having let the values pass. May be nil.
+	match func(values []string) (conditions, reads []string)
 }
 
 // request is a read that a grant covers.
@@ -55,9 +61,12 @@ type request struct {
 	before struct{ from, to time.Time }
 	sample float64 // share of the subjects, 0 < sample <= 1
 	// bound are the report's own parameters, given how many values each has.
-	bound   map[string]string
-	given   map[string]int
-	explain bool
+	bound map[string]string
+	given map[string]int
+	// conditions are those that parameters make, reads the columns that they need.
+	conditions map[string][]string
+	reads      []string
+	explain    bool
 }
 
 func invalid(field, message string) *core.Error {
@@ -67,7 +76,7 @@ func invalid(field, message string) *core.Error {
 // parse reads a request and holds it against the grant. It notes in the record what is known by name: a submitted
 // value that names nothing is never recorded.
 func (q *Query) parse(g *gin.Context, key *Grant, record *audit) (*request, *core.Error) {
-	r := &request{limit: defaultLimit, sample: 1, bound: map[string]string{}, given: map[string]int{}}
+	r := &request{limit: defaultLimit, sample: 1, bound: map[string]string{}, given: map[string]int{}, conditions: map[string][]string{}}
 	var ok bool
 	if r.report, ok = reportNamed(g.Param("report")); !ok {
 		return nil, &core.Error{Code: core.CodeNotFound, Message: "there is no such report"}
@@ -100,6 +109,13 @@ func (q *Query) parse(g *gin.Context, key *Grant, record *audit) (*request, *cor
 			return nil, fault
 		}
 		r.given[p.name] = len(values[p.name])
+		if p.match != nil {
+			conditions, reads := p.match(values[p.name])
+			r.conditions[p.name], r.reads = conditions, append(r.reads, reads...)
+		}
+	}
+	if r.given["start"] > 0 && r.given["end"] > 0 {
+		return nil, invalid("end", "given with start; a journey is followed from one or back from the other")
 	}
 	if fault := r.readExtent(values); fault != nil {
 		return nil, fault
@@ -116,7 +132,10 @@ func (q *Query) parse(g *gin.Context, key *Grant, record *audit) (*request, *cor
 func (r *report) accepts(values url.Values) *core.Error {
 	for name := range values {
 		many := name == "filter"
-		if !slices.Contains(common, name) {
+		switch {
+		case r.recent > 0 && slices.Contains(periods, name):
+			return invalid(name, "the report is of what is now, and takes no period")
+		case !slices.Contains(common, name):
 			i := slices.IndexFunc(r.takes, func(p parameter) bool { return p.name == name })
 			if i < 0 {
 				return r.stranger(name)
@@ -221,6 +240,11 @@ func (q *Query) admit(r *request, siteID, purposeID string, key *Grant, record *
 
 // readPeriods reads the period and the one to compare it with.
 func (r *request) readPeriods(values url.Values, now time.Time) (fault *core.Error) {
+	if r.report.recent > 0 { // whole minutes, with the one that is under way
+		r.to = now.In(r.site.Location).Truncate(time.Minute).Add(time.Minute)
+		r.from = r.to.Add(-r.report.recent)
+		return nil
+	}
 	if r.from, r.to, fault = period("from", values.Get("from"), values.Get("to"), r.site.Location, now); fault != nil {
 		return fault
 	}

@@ -254,7 +254,7 @@ func TestTheCatalogueTellsWhatAKeyMayAsk(t *testing.T) {
 	}
 	may := c.Sites[0].Purposes[0].Reports
 	for _, report := range query.Reports() {
-		status, _ := d.get(d.create([]string{"customer_support"}, "shop"), "/v1/reports/"+report+"?site=shop&purpose=customer_support&explain=true")
+		status, _ := d.get(d.create([]string{"customer_support"}, "shop"), "/v1/reports/"+report+"?site=shop&purpose=customer_support&explain=true"+needs[report])
 		if (status == http.StatusForbidden) == slices.Contains(may, report) {
 			t.Errorf("%s: %d, and the catalogue lists %v", report, status, may)
 		}

@@ -32,6 +32,13 @@ type Answer struct {
 	Next       string     `json:"next,omitempty"` // cursor of the rows that follow
 	Suppressed Suppressed `json:"suppressed"`
 	Coverage   Coverage   `json:"coverage"`
+	Remarks    []Remark   `json:"remarks,omitempty"`
+}
+
+// Remark is what has to be known to read the figures right.
+type Remark struct {
+	Name string `json:"name"`
+	Text label  `json:"text"`
 }
 
 // Period is the one that an answer is compared with.
@@ -80,6 +87,9 @@ func (q *Query) run(ctx context.Context, r *request, planned *plan) (*Answer, er
 	}
 	if r.sample < 1 {
 		a.Sample = r.sample
+	}
+	for _, name := range r.report.remarks {
+		a.Remarks = append(a.Remarks, Remark{name, remarkTexts[name]})
 	}
 	for _, s := range planned.parts {
 		a.Columns = append(a.Columns, s.part.describe()...)
@@ -235,7 +245,7 @@ type cell struct {
 
 func (c *cell) dest(k kind) any {
 	switch k {
-	case count:
+	case count, ordinal:
 		return &c.count
 	case ratio:
 		return &c.ratio
@@ -248,7 +258,7 @@ func (c *cell) dest(k kind) any {
 
 func (c *cell) value(k kind, location *time.Location) any {
 	switch k {
-	case count:
+	case count, ordinal:
 		return c.count
 	case ratio:
 		return math.Round(c.ratio*1e4) / 1e4
