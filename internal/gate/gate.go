@@ -76,14 +76,19 @@ func Epochs(from, to time.Time) int {
 // Functions are for statements written as text/template, whose groups count the people in them:
 //
 //	{{people "condition"}}  the aggregates lasting, passing, days, low, high and people, of the rows that match
+//	{{sessions}}            how many sessions there are, each of one day
 //	{{subjects}}            Subjects
 //
 // lasting are the distinct subjects, passing the distinct daily ones, days the days on which there are daily ones. low
 // and high are the least and the greatest hash of the subjects. people is lasting and passing.
 var Functions = template.FuncMap{
 	"people":   people,
+	"sessions": func() string { return sessions },
 	"subjects": func() string { return Subjects },
 }
+
+// sessions is faster over one number than over the pair.
+const sessions = "uniqExactIf(bitXor(session_id, intHash64(day)), session_id != 0)"
 
 func people(condition string) string {
 	var list strings.Builder
