@@ -86,6 +86,12 @@ func (c *Cell) Passes(subjects, k uint64) bool {
 	return subjects >= k && int64(min(subjects, 1<<32))+c.asked(people) >= edge
 }
 
+// Doubtful reports whether so many subjects are probably more than none, and do not pass. As with Passes, where exactly
+// that begins nobody knows.
+func (c *Cell) Doubtful(subjects, k uint64) bool {
+	return int64(min(subjects, 1<<32))+c.asked(people) >= 2*int64(c.noise.deviation) && !c.Passes(subjects, k)
+}
+
 // Differs is Passes for the difference of two cohorts, of whom c is made. Both draws have to agree: a definition is
 // varied without any fake visitor (a period that begins a millisecond earlier), and then the cohort's stays.
 func (c *Cell) Differs(k uint64) bool {
@@ -134,19 +140,15 @@ func (c *Cell) Amount(column string, value decimal.Decimal) decimal.Decimal {
 	return told
 }
 
-// Rate is a share of 0 to 1. One person moves it by 1/people at most.
-func (c *Cell) Rate(column string, value float64) float64 {
-	return min(c.mean(column, value, 1), max(value, 1))
-}
-
-// Mean is an average of what people did, such as seconds.
-func (c *Cell) Mean(column string, value float64) float64 {
-	return c.mean(column, value, spread*max(math.Abs(value), 1))
-}
-
-func (c *Cell) mean(column string, value, share float64) float64 {
+// Mean is a ratio: an average of what people did, such as seconds, or a share of 0 to 1, which one person moves by
+// 1/people at most. Never below 0, and a share never above 1.
+func (c *Cell) Mean(column string, value float64, share bool) float64 {
+	one, most := max(spread*math.Abs(value), 1), math.Inf(1)
+	if share {
+		one, most = 1, max(value, 1)
+	}
 	z, _ := new(big.Float).SetInt(c.fine(column, encode(binary.BigEndian.AppendUint64(nil, math.Float64bits(value))))).Float64()
-	return max(0, value+z/(1<<fraction)*share/float64(max(c.cohort.People, 1)))
+	return min(max(0, value+z/(1<<fraction)*one/float64(max(c.cohort.People, 1))), most)
 }
 
 // asked is the definition's draw, counted the cohort's, in people.

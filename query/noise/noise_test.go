@@ -51,8 +51,8 @@ func TestNoiseHasMeanZeroAndTheDeviationOfTwoDraws(t *testing.T) {
 		numbers["count"] = append(numbers["count"], (float64(c.Count("views", 3000))-3000)/3/2)
 		numbers["sparse"] = append(numbers["sparse"], (float64(c.Count("orders", 500))-500)/2)
 		numbers["amount"] = append(numbers["amount"], (c.Amount("revenue", decimal.New(7_000_000, 0)).InexactFloat64()-7e6)/7000/2)
-		numbers["rate"] = append(numbers["rate"], (c.Rate("rate", .5)-.5)*1000)
-		numbers["mean"] = append(numbers["mean"], (c.Mean("seconds", 20)-20)*1000/40)
+		numbers["rate"] = append(numbers["rate"], (c.Mean("rate", .5, true)-.5)*1000)
+		numbers["mean"] = append(numbers["mean"], (c.Mean("seconds", 20, false)-20)*1000/40)
 	}
 	want := deviation * math.Sqrt2
 	for name, values := range numbers {
@@ -119,7 +119,7 @@ func TestTheSameQuestionAboutTheSamePeopleGetsTheSameNumber(t *testing.T) {
 		amount := decimal.New(rapid.Int64Range(0, 1<<60).Draw(t, "amount"), -4)
 		a, b := noise.New(key, deviation).Cell(definition, c), noise.New(key, deviation).Cell(definition, c)
 		if a.People("x", value, 10) != b.People("x", value, 10) || a.Count("x", value) != b.Count("x", value) ||
-			!a.Amount("x", amount).Equal(b.Amount("x", amount)) || a.Rate("x", .3) != b.Rate("x", .3) || a.Mean("x", 3) != b.Mean("x", 3) {
+			!a.Amount("x", amount).Equal(b.Amount("x", amount)) || a.Mean("x", .3, true) != b.Mean("x", .3, true) || a.Mean("x", 3, false) != b.Mean("x", 3, false) {
 			t.Fatal("another number")
 		}
 		if told := a.People("x", value, 10); told < 10 {
@@ -128,7 +128,7 @@ func TestTheSameQuestionAboutTheSamePeopleGetsTheSameNumber(t *testing.T) {
 		if told := a.Amount("x", amount); told.IsNegative() || told.Exponent() < -4 {
 			t.Fatalf("amount %s", told)
 		}
-		if told := a.Rate("x", .3); told < 0 || told > 1 {
+		if told := a.Mean("x", .3, true); told < 0 || told > 1 {
 			t.Fatalf("rate %v", told)
 		}
 	})
@@ -257,6 +257,6 @@ func BenchmarkACellOfFourNumbers(b *testing.B) {
 		c.Passes(1000, 10)
 		c.People("visitors", 1000, 10)
 		c.Count("views", 3000)
-		c.Rate("bounce_rate", .4)
+		c.Mean("bounce_rate", .4, true)
 	}
 }
