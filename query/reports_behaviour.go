@@ -79,11 +79,11 @@ var operationNamed = parameter{name: "operation", bind: func(values []string, bo
 }}
 
 var (
-	persons     = column{name: "people", kind: count, label: label{"人数", "People"}}
-	share       = column{name: "share", kind: ratio, label: label{"割合", "Share"}}
-	timesUsed   = column{name: "times", label: label{"回数の区分", "Number of times"}}
-	named       = column{name: "name", label: label{"操作", "Operation"}}
-	occurrences = column{name: "count", kind: count, label: label{"回数", "Count"}}
+	persons       = column{name: "people", kind: count, label: label{"人数", "People"}}
+	share         = column{name: "share", kind: ratio, label: label{"割合", "Share"}}
+	timesUsed     = column{name: "times", label: label{"回数の区分", "Number of times"}}
+	operationName = column{name: "name", label: label{"操作", "Operation"}}
+	occurrences   = column{name: "count", kind: count, label: label{"回数", "Count"}}
 )
 
 // remarkTexts tell what has to be known to read the figures right.
@@ -109,13 +109,13 @@ var remarkTexts = map[string]label{
 // behaviour are the reports of what people do over time.
 var behaviour = []report{
 	{name: "operation_frequency", label: label{"操作の利用回数の分布", "How often operations are used"}, parts: []part{{
-		file: "operation_frequency", reads: []string{"operation", "custom_name"}, columns: []column{named, timesUsed, users, occurrences},
+		file: "operation_frequency", reads: []string{"operation", "custom_name"}, columns: []column{operationName, timesUsed, users, occurrences},
 		order: "name, least",
 	}}},
 	{name: "operation_adoption", label: label{"操作の浸透", "Adoption of operations"}, parts: []part{{
 		file: "operation_adoption", reads: []string{"time", "operation", "custom_name"}, columns: []column{
 			{name: "time", from: "start", kind: clock, label: label{"期間の始まり", "Start"}},
-			named,
+			operationName,
 			{name: "new_users", from: "people", kind: count, label: label{"初めて使った人", "First-time users"}},
 			{name: "users_so_far", kind: count, label: label{"累計の利用者", "Users so far"}},
 		}, order: "start, name",
