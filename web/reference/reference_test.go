@@ -1,0 +1,646 @@
+package reference
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"golang.org/x/net/html"
+
+	"github.com/sekisho/sekisho/internal/testkit"
+	"github.com/sekisho/sekisho/schemas"
+)
+
+func handler(t testing.TB) http.Handler {
+	t.Helper()
+	h, err := Handler()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func ask(h http.Handler, target string, header ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(http.MethodGet, target, nil)
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+// read gets a page that has to be there.
+func read(t testing.TB, h http.Handler, target string) *html.Node {
+	t.Helper()
+	w := ask(h, target)
+	if w.Code != http.StatusOK {
+		t.Fatalf("%s: %d", target, w.Code)
+	}
+	doc, err := html.Parse(strings.NewReader(w.Body.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return doc
+}
+
+func attr(n *html.Node, name string) string {
+	for _, a := range n.Attr {
+		if a.Key == name {
+			return a.Val
+		}
+	}
+	return ""
+}
+
+func byID(doc *html.Node, id string) *html.Node {
+	for n := range doc.Descendants() {
+		if attr(n, "id") == id {
+			return n
+		}
+	}
+	return nil
+}
+
+// written is what is written in an element, with single spaces.
+func written(n *html.Node) string {
+	if n == nil {
+		return ""
+	}
+	var b strings.Builder
+	for c := range n.Descendants() {
+		if c.Type == html.TextNode {
+			b.WriteString(c.Data + " ")
+		}
+	}
+	return squeezed(b.String())
+}
+
+// squeezed is a text without spaces: pieces of code stand in elements of their own.
+func squeezed(text string) string { return strings.Join(strings.Fields(text), "") }
+
+// pages are all there are.
+func pages() []string {
+	var all []string
+	for _, speech := range languages {
+		all = append(all, Prefix+speech+"/")
+		for _, d := range documents {
+			all = append(all, Prefix+speech+"/"+d.name)
+		}
+	}
+	return all
+}
+
+// has fails when a place of the page is not there, or does not say something.
+func has(t *testing.T, doc *html.Node, id string, texts ...string) {
+	t.Helper()
+	place := byID(doc, id)
+	if place == nil {
+		t.Errorf("there is no place %s", id)
+		return
+	}
+	said := written(place)
+	for _, text := range texts {
+		if want := squeezed(strings.ReplaceAll(strings.ReplaceAll(text, "\n- ", "\n"), "`", "")); !strings.Contains(said, want) {
+			t.Errorf("%s does not say %q", id, text)
+		}
+	}
+}
+
+// TestEverythingOfTheDocumentsIsThere reads the documents with another reader, and looks for all that is in them.
+func TestEverythingOfTheDocumentsIsThere(t *testing.T) {
+	h := handler(t)
+	for _, d := range documents {
+		source, err := schemas.OpenAPI.ReadFile("openapi/" + d.name + ".v1.yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		api, err := openapi3.NewLoader().LoadFromData(source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, speech := range languages {
+			t.Run(speech+"/"+d.name, func(t *testing.T) {
+				doc := read(t, h, Prefix+speech+"/"+d.name)
+				has(t, doc, "main", api.Info.Title, api.Info.Version, api.Info.Description)
+				operations := 0
+				for path, item := range api.Paths.Map() {
+					for method, o := range item.Operations() {
+						operations++
+						has(t, doc, o.OperationID, method, path, o.Summary, o.Description)
+						for _, p := range o.Parameters {
+							id := o.OperationID + "-" + p.Value.In + "-" + p.Value.Name
+							has(t, doc, id, p.Value.Name, p.Value.Description)
+							holds(t, doc, id, p.Value.Schema)
+						}
+						if o.RequestBody != nil {
+							for kind, m := range o.RequestBody.Value.Content {
+								has(t, doc, o.OperationID, kind)
+								holds(t, doc, o.OperationID, m.Schema)
+							}
+						}
+						for code, answer := range o.Responses.Map() {
+							id := o.OperationID + "-" + code
+							has(t, doc, id, code)
+							has(t, doc, o.OperationID, *answer.Value.Description)
+							for kind, m := range answer.Value.Content {
+								has(t, doc, o.OperationID, kind)
+								holds(t, doc, o.OperationID, m.Schema)
+								for _, e := range m.Examples {
+									shown(t, byID(doc, o.OperationID), e.Value.Value)
+								}
+							}
+							for name, header := range answer.Value.Headers {
+								has(t, doc, o.OperationID, name, header.Value.Description)
+							}
+						}
+					}
+				}
+				for name, s := range api.Components.Schemas {
+					has(t, doc, "schema-"+name, name)
+					holds(t, doc, "schema-"+name, s)
+				}
+				for name, s := range api.Components.SecuritySchemes {
+					has(t, doc, "scheme-"+name, name, s.Value.Type, s.Value.Scheme, s.Value.Description)
+				}
+				if operations < 4 || len(api.Components.Schemas) < 3 {
+					t.Error("the documents are nearly empty: the test proves nothing")
+				}
+			})
+		}
+	}
+}
+
+// holds looks for what a schema demands at a place.
+func holds(t *testing.T, doc *html.Node, id string, ref *openapi3.SchemaRef) {
+	t.Helper()
+	if ref == nil {
+		return
+	}
+	if ref.Ref != "" {
+		name := ref.Ref[strings.LastIndexByte(ref.Ref, '/')+1:]
+		has(t, doc, id, name)
+		if byID(doc, "schema-"+name) == nil {
+			t.Errorf("there is no schema %s", name)
+		}
+		return
+	}
+	s := ref.Value
+	has(t, doc, id, s.Description, s.Format, s.Pattern)
+	for _, v := range s.Enum {
+		has(t, doc, id, fmt.Sprint(v))
+	}
+	if s.Type != nil {
+		for _, kind := range *s.Type {
+			if len(s.OneOf) == 0 && s.Items == nil && s.AdditionalProperties.Schema == nil {
+				has(t, doc, id, kind)
+			}
+		}
+	}
+	for key, n := range map[string]*float64{"minimum": s.Min, "maximum": s.Max} {
+		if n != nil {
+			has(t, doc, id, key+": "+strconv.FormatFloat(*n, 'f', -1, 64))
+		}
+	}
+	for key, n := range map[string]*uint64{"maxLength": s.MaxLength, "maxItems": s.MaxItems, "maxProperties": s.MaxProps} {
+		if n != nil {
+			has(t, doc, id, key+": "+strconv.FormatUint(*n, 10))
+		}
+	}
+	if s.Default != nil {
+		has(t, doc, id, fmt.Sprint("default: ", s.Default))
+	}
+	for name, p := range s.Properties {
+		has(t, doc, id, name)
+		holds(t, doc, id, p)
+	}
+	for _, one := range slices.Concat(s.OneOf, s.AnyOf) {
+		holds(t, doc, id, one)
+	}
+	holds(t, doc, id, s.Items)
+	holds(t, doc, id, s.AdditionalProperties.Schema)
+}
+
+// shown looks for an example that is the same JSON.
+func shown(t *testing.T, place *html.Node, want any) {
+	t.Helper()
+	text, err := json.Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range place.Descendants() {
+		if n.Type != html.ElementNode || n.Data != "pre" {
+			continue
+		}
+		var got any
+		if json.Unmarshal([]byte(n.FirstChild.FirstChild.Data), &got) != nil {
+			continue
+		}
+		if again, _ := json.Marshal(got); string(again) == string(text) {
+			return
+		}
+	}
+	t.Errorf("the example %.80s… is not shown", text)
+}
+
+var variable = regexp.MustCompile(`\$[A-Z_]+`)
+
+// TestEveryCommandIsARequestOfTheContract takes the commands apart as a shell would, and holds them against the contract.
+func TestEveryCommandIsARequestOfTheContract(t *testing.T) {
+	h := handler(t)
+	for _, d := range documents {
+		contract := testkit.ReadContract(t, d.name+".v1.yaml")
+		doc := read(t, h, Prefix+"en/"+d.name)
+		commands := 0
+		for n := range doc.Descendants() {
+			label, ok := strings.CutPrefix(attr(n, "aria-label"), "Command for ")
+			if !ok {
+				continue
+			}
+			commands++
+			r := request(t, n.FirstChild.FirstChild.Data, map[string]string{"$" + d.base: "http://service.example", "$SITE": "shop", "$KEY": "sk_1"})
+			if err := contract.Permits(r); err != nil {
+				t.Errorf("%s: %v", label, err)
+			}
+			place := written(byID(doc, label))
+			for _, v := range variable.FindAllString(n.FirstChild.FirstChild.Data, -1) {
+				if v != "$"+d.base && v != "$KEY" && !strings.Contains(place, "Setfirst:") {
+					t.Errorf("%s does not say that %s is to be set", label, v)
+				}
+			}
+		}
+		if commands < 4 {
+			t.Errorf("%s: %d commands", d.name, commands)
+		}
+	}
+}
+
+// request is what curl would send.
+func request(t *testing.T, command string, variables map[string]string) *http.Request {
+	t.Helper()
+	words := shellWords(command, variables)
+	if words[0] != "curl" || words[1] != "-s" {
+		t.Fatalf("%q is no command", command)
+	}
+	method, body, header, target := http.MethodGet, "", http.Header{}, ""
+	for i := 2; i < len(words); i++ {
+		switch words[i] {
+		case "-H":
+			i++
+			name, value, _ := strings.Cut(words[i], ": ")
+			header.Add(name, value)
+		case "-d":
+			i++
+			method, body = http.MethodPost, words[i]
+		case "-X":
+			i++
+			method = words[i]
+		default:
+			target = words[i]
+		}
+	}
+	r := httptest.NewRequest(method, target, strings.NewReader(body))
+	r.Header = header
+	return r
+}
+
+func shellWords(command string, variables map[string]string) (words []string) {
+	command = strings.ReplaceAll(command, "\\\n", " ")
+	var word strings.Builder
+	begun := false
+	for i := 0; i < len(command); i++ {
+		switch c := command[i]; c {
+		case '\'':
+			end := strings.IndexByte(command[i+1:], '\'')
+			word.WriteString(command[i+1 : i+1+end])
+			i, begun = i+1+end, true
+		case '"':
+			end := strings.IndexByte(command[i+1:], '"')
+			word.WriteString(variable.ReplaceAllStringFunc(command[i+1:i+1+end], func(v string) string {
+				if value, ok := variables[v]; ok {
+					return value
+				}
+				return "x"
+			}))
+			i, begun = i+1+end, true
+		case '\\':
+			i++
+			word.WriteByte(command[i])
+		case ' ':
+			if begun {
+				words = append(words, word.String())
+				word.Reset()
+				begun = false
+			}
+		default:
+			word.WriteByte(c)
+			begun = true
+		}
+	}
+	return append(words, word.String())
+}
+
+var void = []string{"meta", "link", "br"}
+
+// unbalanced is the first tag that closes what is not open, or what stays open. The parser would mend it in silence.
+func unbalanced(page string) string {
+	var open []string
+	z := html.NewTokenizer(strings.NewReader(page))
+	for {
+		switch z.Next() {
+		case html.ErrorToken:
+			if !errors.Is(z.Err(), io.EOF) {
+				return z.Err().Error()
+			}
+			return strings.Join(open, " ")
+		case html.StartTagToken:
+			if name, _ := z.TagName(); !slices.Contains(void, string(name)) {
+				open = append(open, string(name))
+			}
+		case html.EndTagToken:
+			name, _ := z.TagName()
+			if len(open) == 0 || open[len(open)-1] != string(name) {
+				return "/" + string(name)
+			}
+			open = open[:len(open)-1]
+		}
+	}
+}
+
+// plain are the elements that show what they hold without a script and without a click.
+var plain = strings.Fields("html head meta title link body a header nav span main div section h1 h2 h3 h4 p ul li code pre footer")
+
+func TestEveryPageIsPlainAndSound(t *testing.T) {
+	h := handler(t)
+	for _, target := range pages() {
+		w := ask(h, target)
+		body, header := w.Body.String(), w.Header()
+		if header.Get("Content-Type") != "text/html; charset=utf-8" || header.Get("Content-Security-Policy") != contentPolicy || header.Get("X-Content-Type-Options") != "nosniff" {
+			t.Errorf("%s: %v", target, header)
+		}
+		if tag := unbalanced(body); tag != "" {
+			t.Errorf("%s: tags are not balanced at %s", target, tag)
+		}
+		for _, trace := range []string{"%!", "ZgotmplZ", "<no value>", "&amp;lt;", "<nil>"} {
+			if strings.Contains(body, trace) {
+				t.Errorf("%s holds %s", target, trace)
+			}
+		}
+		doc := read(t, h, target)
+		speech := strings.Split(target, "/")[2]
+		level, ids := 0, map[string]bool{}
+		for n := range doc.Descendants() {
+			if n.Type != html.ElementNode {
+				continue
+			}
+			if !slices.Contains(plain, n.Data) {
+				t.Errorf("%s: <%s> is not plain", target, n.Data)
+			}
+			for _, a := range n.Attr {
+				if strings.HasPrefix(a.Key, "on") || a.Key == "style" {
+					t.Errorf("%s: <%s> has %s", target, n.Data, a.Key)
+				}
+			}
+			if id := attr(n, "id"); id != "" {
+				if ids[id] {
+					t.Errorf("%s: id %s is there twice", target, id)
+				}
+				ids[id] = true
+			}
+			switch n.Data {
+			case "html":
+				if attr(n, "lang") != speech || header.Get("Content-Language") != speech {
+					t.Errorf("%s: lang is %q", target, attr(n, "lang"))
+				}
+			case "h1", "h2", "h3", "h4":
+				next := int(n.Data[1] - '0')
+				if next > level+1 || next == 1 && level != 0 || written(n) == "" {
+					t.Errorf("%s: %s %q follows h%d", target, n.Data, written(n), level)
+				}
+				level = next
+			case "a", "li", "p", "title":
+				if written(n) == "" {
+					t.Errorf("%s: <%s> is empty", target, n.Data)
+				}
+			}
+		}
+		for n := range doc.Descendants() {
+			if id := attr(n, "aria-labelledby"); id != "" && !ids[id] {
+				t.Errorf("%s: aria-labelledby names no id", target)
+			}
+		}
+	}
+}
+
+func TestEveryLinkLeadsSomewhere(t *testing.T) {
+	for _, path := range []string{"", "/measure/it"} {
+		h := http.StripPrefix(path, handler(t))
+		for _, target := range pages() {
+			from, _ := url.Parse(path + target)
+			for n := range read(t, h, path+target).Descendants() {
+				href := attr(n, "href")
+				if href == "" {
+					continue
+				}
+				to, err := from.Parse(href)
+				if err != nil || to.Host != "" {
+					t.Errorf("%s leads to %s", target, href)
+					continue
+				}
+				w := ask(h, to.Path)
+				if w.Code != http.StatusOK {
+					t.Errorf("%s leads to %s: %d", target, to, w.Code)
+				} else if to.Fragment != "" && byID(read(t, h, to.Path), to.Fragment) == nil {
+					t.Errorf("%s leads to %s, where there is no such place", target, to)
+				}
+			}
+		}
+	}
+}
+
+func TestAReaderIsSentToTheirLanguage(t *testing.T) {
+	h := handler(t)
+	for accept, want := range map[string]string{"": "ja/", "ja-JP,en;q=0.5": "ja/", "en": "en/", "fr": "en/", "fr,ja;q=0.5": "ja/"} {
+		if w := ask(h, Prefix, "Accept-Language", accept); w.Code != http.StatusFound || w.Header().Get("Location") != want || w.Header().Get("Vary") != "Accept-Language" {
+			t.Errorf("%q: %d %v", accept, w.Code, w.Header())
+		}
+	}
+	if w := ask(h, Prefix+"ja"); w.Header().Get("Location") != "ja/" {
+		t.Errorf("%d %v", w.Code, w.Header())
+	}
+	for _, missing := range []string{Prefix + "fr/", Prefix + "ja/none", Prefix + "../query.v1.yaml", "/"} {
+		if w := ask(h, missing); w.Code == http.StatusOK {
+			t.Errorf("%s is there", missing)
+		}
+	}
+}
+
+func TestWhatAReaderHasIsNotSentAgain(t *testing.T) {
+	h := handler(t)
+	for _, target := range append(pages(), Prefix+"query.v1.yaml") {
+		tag := ask(h, target).Header().Get("ETag")
+		if w := ask(h, target, "If-None-Match", tag); tag == "" || w.Code != http.StatusNotModified || w.Body.Len() > 0 {
+			t.Errorf("%s: %s: %d", target, tag, w.Code)
+		}
+	}
+	source, _ := schemas.OpenAPI.ReadFile("openapi/query.v1.yaml")
+	if w := ask(h, Prefix+"query.v1.yaml"); w.Body.String() != string(source) || w.Header().Get("Content-Type") != "application/yaml" {
+		t.Errorf("%v", w.Header())
+	}
+}
+
+func TestTheTextsAreThereInBothLanguagesAndAllAreUsed(t *testing.T) {
+	texts, err := readTexts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := slices.Sorted(maps.Keys(texts["en"]))
+	if !slices.Equal(keys, slices.Sorted(maps.Keys(texts["ja"]))) {
+		t.Error("the languages have different texts")
+	}
+	japanese := regexp.MustCompile(`\p{Hiragana}|\p{Katakana}|\p{Han}`)
+	var used strings.Builder
+	for _, name := range []string{"layout", "parts", "index", "document"} {
+		template, err := files.ReadFile("templates/" + name + ".tmpl")
+		if err != nil {
+			t.Fatal(err)
+		}
+		used.Write(template)
+	}
+	for _, key := range keys {
+		if strings.Count(texts["en"][key], "%s") != strings.Count(texts["ja"][key], "%s") {
+			t.Errorf("%s has other placeholders", key)
+		}
+		if key != "language.switch" && !japanese.MatchString(texts["ja"][key]) || texts["en"][key] == "" {
+			t.Errorf("%s is not in its language", key)
+		}
+		if !strings.Contains(used.String(), `"`+key+`"`) && !strings.HasPrefix(key, "in.") {
+			t.Errorf("%s is on no page", key)
+		}
+	}
+}
+
+// A text of a document is marked as English on a Japanese page, unless the document says it in Japanese.
+func TestATextIsShownInJapaneseWhereTheDocumentHasIt(t *testing.T) {
+	d, err := parse([]byte(`
+openapi: 3.1.0
+info: {title: Shop, version: '1', description: Sells., x-ja: {title: 店, description: 売ります。}}
+paths:
+  /a:
+    get:
+      operationId: getA
+      summary: Gives
+      x-ja: {summary: あげます}
+      parameters: [{name: n, in: query, required: true, example: a b, description: A number, x-ja: 数です, schema: {type: string}}]
+      responses: {'200': {description: Given}}
+components:
+  schemas:
+    Tree: {type: object, required: [of], properties: {of: {type: array, items: {$ref: '#/components/schemas/Tree'}}}}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ja, en := &page{Language: "ja"}, &page{Language: "en"}
+	for text, want := range map[text][2]string{
+		d.Title: {"店", "Shop"}, d.Text: {"売ります。", "Sells."}, d.Operations[0].Summary: {"あげます", "Gives"}, d.Operations[0].Parameters[0].Text: {"数です", "A number"},
+	} {
+		if j, e := ja.Said(text), en.Said(text); j.Line()[0].Text != want[0] || j.Foreign || e.Line()[0].Text != want[1] || e.Foreign {
+			t.Errorf("%v: %v, %v", want, j, e)
+		}
+	}
+	if given := d.Operations[0].Answers[0].Text; !ja.Said(given).Foreign || en.Said(given).Foreign {
+		t.Error("an English text is not marked on a Japanese page")
+	}
+	if d.Operations[0].Curl != `curl -s "$BASE/a?n=a+b"` {
+		t.Error(d.Operations[0].Curl)
+	}
+}
+
+func TestABrokenDocumentIsRefused(t *testing.T) {
+	for name, source := range map[string]string{
+		"no YAML":                 "{",
+		"nothing":                 "",
+		"no operationId":          "paths: {/a: {get: {responses: {}}}}",
+		"no method":               "paths: {/a: {fetch: {operationId: a}}}",
+		"a reference to nowhere":  "paths: {/a: {get: {operationId: a, parameters: [{$ref: '#/components/parameters/P'}]}}}",
+		"a reference elsewhere":   "components: {schemas: {A: {$ref: 'other.yaml#/A'}}}",
+		"a reference to another":  "components: {schemas: {A: {$ref: '#/components/schemas/B'}, B: {$ref: '#/components/schemas/A'}}}",
+		"a broken schema within":  "components: {schemas: {A: {items: {oneOf: [{additionalProperties: {$ref: '#/b'}}]}}}}",
+		"a broken request's body": "paths: {/a: {post: {operationId: a, requestBody: {content: {a/b: {schema: {properties: {c: {$ref: '#/d'}}}}}}}}}",
+	} {
+		if _, err := parse([]byte(source)); err == nil {
+			t.Errorf("%s is taken", name)
+		}
+	}
+}
+
+func TestProseIsReadAsItIsMeant(t *testing.T) {
+	code := func(text string) span { return span{Code: true, Text: text} }
+	got := prose("One `a` line\nand on.\n- first\n  and more\n- `b`\n\nLast.")
+	want := []block{
+		{Items: [][]span{{{Text: "One "}, code("a"), {Text: " line and on."}}}},
+		{List: true, Items: [][]span{{{Text: "first and more"}}, {code("b")}}},
+		{Items: [][]span{{{Text: "Last."}}}},
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if prose(" \n\n ") != nil {
+		t.Error("something of nothing")
+	}
+}
+
+var twofold = regexp.MustCompile(`--([a-z]+): light-dark\(#([0-9a-f]{6}), #([0-9a-f]{6})\)`)
+
+// luminance is the relative luminance of WCAG 2.2.
+func luminance(t *testing.T, hex string) float64 {
+	t.Helper()
+	n, err := strconv.ParseUint(hex, 16, 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	channel := func(shift uint) float64 {
+		c := float64(n>>shift&0xff) / 255
+		if c <= 0.04045 {
+			return c / 12.92
+		}
+		return math.Pow((c+0.055)/1.055, 2.4)
+	}
+	return 0.2126*channel(16) + 0.7152*channel(8) + 0.0722*channel(0)
+}
+
+func TestEveryTextIsReadableInLightAndDark(t *testing.T) {
+	style, err := files.ReadFile("style.css")
+	if err != nil {
+		t.Fatal(err)
+	}
+	colours := map[string][2]float64{}
+	for _, m := range twofold.FindAllStringSubmatch(string(style), -1) {
+		colours[m[1]] = [2]float64{luminance(t, m[2]), luminance(t, m[3])}
+	}
+	for _, ground := range []string{"paper", "sheet", "wash"} {
+		for _, ink := range []string{"ink", "soft", "indigo", "must", "focus"} {
+			for scheme := range 2 {
+				a, b := colours[ground][scheme], colours[ink][scheme]
+				if contrast := (max(a, b) + 0.05) / (min(a, b) + 0.05); contrast < 4.5 {
+					t.Errorf("%s on %s has a contrast of %.2f", ink, ground, contrast)
+				}
+			}
+		}
+	}
+	if len(colours) != 9 {
+		t.Errorf("%d colours have two values", len(colours))
+	}
+}
