@@ -9,6 +9,8 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -37,16 +39,25 @@ type event struct {
 	linkage                           string
 	session, visitor, account, device uint64
 	signedIn                          uint64 // follows from the other events of the visitor
-	host, path                        string
+	view                              uint64
+	host, path, title                 string
 	channel, source, referrer         string
+	medium, campaign, term, content   string
 	visibleMS                         uint32
-	country, region                   string
+	scroll                            uint8
+	country, region, language         string
 	class, browser, os                string
+	version                           uint16
+	osVersion                         string
+	screen, viewport                  string
+	connection, scheme                string
+	saveData, reducedMotion           bool
 	operation, target, custom         string
 	query                             string
 	results                           int64
-	ad, slot                          string
+	ad, slot, adCampaign              string
 	click                             bool
+	adVisibleMS                       uint32
 	order                             uint64
 	currency                          string
 	amount                            decimal.Decimal
@@ -90,7 +101,7 @@ func pick[T any](r *rand.Rand, all ...T) T { return all[r.IntN(len(all))] }
 // makeFacts plays 90 visitors over eight days: with and without consent, accounts on two devices, withdrawals, expired
 // pseudonyms, orders sent twice, groups above and below the threshold.
 func makeFacts() *facts {
-	r := rand.New(rand.NewPCG(7, 2026))
+	r, more := rand.New(rand.NewPCG(7, 2026)), rand.New(rand.NewPCG(8, 2026))
 	f := &facts{}
 	start := time.Date(2026, 10, 29, 0, 0, 0, 0, location)
 	var id uint64
@@ -98,8 +109,16 @@ func makeFacts() *facts {
 	for v := uint64(1); v <= 90; v++ {
 		place := pick(r, [2]string{"JP", "Tokyo"}, [2]string{"JP", "Tokyo"}, [2]string{"JP", "Osaka"}, [2]string{"US", "New York"}, [2]string{"FR", ""})
 		class := pick(r, [3]string{"mobile", "Safari", "iOS"}, [3]string{"desktop", "Chrome", "Windows"}, [3]string{"desktop", "Firefox", "Linux"})
+		surroundings := event{
+			language: pick(more, "ja", "ja", "ja-JP", "en-US", ""), version: pick(more, uint16(130), 130, 131, 0), osVersion: pick(more, "17", "18", "18", ""),
+			screen: pick(more, "1920x1080", "390x844"), viewport: pick(more, "599x700", "600x700", "899x800", "1535x900", "1536x900", "1200x10", ""),
+			connection: pick(more, "4g", "wifi", ""), scheme: pick(more, "light", "dark"), saveData: more.IntN(4) == 0, reducedMotion: more.IntN(3) == 0,
+		}
 		for range 1 + r.IntN(4) {
 			base := event{
+				language: surroundings.language, version: surroundings.version, osVersion: surroundings.osVersion,
+				screen: surroundings.screen, viewport: surroundings.viewport, connection: surroundings.connection, scheme: surroundings.scheme,
+				saveData: surroundings.saveData, reducedMotion: surroundings.reducedMotion,
 				linkage: "visitor", visitor: 1000 + v, session: r.Uint64() | 1, host: "shop.example",
 				country: place[0], region: place[1], class: class[0], browser: class[1], os: class[2], results: -1,
 				purposes: 1<<bitSupport | 1<<bitDevelopment,
@@ -118,6 +137,10 @@ func makeFacts() *facts {
 			}
 			at := start.Add(time.Duration(r.Int64N(int64(8 * 24 * time.Hour)))).Truncate(time.Millisecond)
 			origin := pick(r, [3]string{"search", "Google", "www.google.com"}, [3]string{"search", "Google", "www.google.com"}, [3]string{"direct", "", ""}, [3]string{"social", "X", "t.co"}, [3]string{"referral", "blog.example", "blog.example"})
+			var tags [4]string
+			if origin[0] == "social" || more.IntN(5) == 0 {
+				tags = pick(more, [4]string{"cpc", "spring", "", ""}, [4]string{"", "spring", "tea", "blue"}, [4]string{"cpc", "spring", "tea", "red"}, [4]string{"email", "", "", ""})
+			}
 			add := func(kind string, change func(*event)) {
 				id++
 				e := base
@@ -128,20 +151,26 @@ func makeFacts() *facts {
 				at = at.Add(time.Duration(1+r.IntN(90_000)) * time.Millisecond)
 			}
 			for n := range 1 + r.IntN(5) {
-				path := pick(r, paths...)
+				path, view := pick(r, paths...), more.Uint64()|1
 				add("page_view", func(e *event) {
-					e.path = path
+					e.path, e.view, e.title = path, view, pick(more, "Shop", "Shop", path)
 					if n == 0 && v%20 == 1 { // not signed in yet
 						e.linkage, e.account, e.device = "visitor", 0, 0
 					}
 					if n == 0 {
 						e.channel, e.source, e.referrer = origin[0], origin[1], origin[2]
+						e.medium, e.campaign, e.term, e.content = tags[0], tags[1], tags[2], tags[3]
 					} else {
 						e.channel = "internal"
 					}
 				})
 				if r.IntN(3) > 0 {
-					add("engagement", func(e *event) { e.path, e.visibleMS = pick(r, path, path, "/item/2"), uint32(r.IntN(60_000)) })
+					seen := pick(r, path, path, "/item/2")
+					for range 1 + more.IntN(2) { // the visitor comes back to the tab, perhaps higher up
+						add("engagement", func(e *event) {
+							e.path, e.visibleMS, e.view, e.scroll = seen, uint32(r.IntN(60_000)), pick(more, view, view, view, 0), uint8(more.IntN(101))
+						})
+					}
 				}
 				if r.IntN(3) == 0 {
 					add("operation", func(e *event) {
@@ -152,10 +181,17 @@ func makeFacts() *facts {
 					add("custom", func(e *event) { e.custom = "newsletter_signup" })
 				}
 				if r.IntN(3) == 0 {
-					add("search", func(e *event) { e.query, e.results = pick(r, "tea", "tea", "ink", "rare words"), int64(r.IntN(3)) })
+					for range 1 + more.IntN(2) {
+						add("search", func(e *event) {
+							e.path, e.query, e.results = path, pick(r, "tea", "tea", "Tea", "ink", "rare words"), int64(r.IntN(4)-1)
+						})
+					}
 				}
 				if r.IntN(2) == 0 {
-					add("ad_view", func(e *event) { e.ad, e.slot, e.click = pick(r, "spring", "spring", "autumn"), "top", r.IntN(5) == 0 })
+					add("ad_view", func(e *event) {
+						e.ad, e.slot, e.click = pick(r, "spring", "spring", "autumn"), "top", r.IntN(5) == 0
+						e.adCampaign, e.adVisibleMS = pick(more, "winter", "summer"), pick(more, uint32(0), 999, 1000, 4200)
+					})
 				}
 				if r.IntN(4) == 0 {
 					var order event
@@ -219,6 +255,22 @@ func (f *facts) store(t *testing.T, db *clickhouse.DB, site string) {
 		clickhouse.Gather("device_key", e, func(e event) uint64 { return e.device }),
 		clickhouse.Gather("host", e, func(e event) string { return e.host }),
 		clickhouse.Gather("path", e, func(e event) string { return e.path }),
+		clickhouse.Gather("view_id", e, func(e event) uint64 { return e.view }),
+		clickhouse.Gather("title", e, func(e event) string { return e.title }),
+		clickhouse.Gather("utm_medium", e, func(e event) string { return e.medium }),
+		clickhouse.Gather("utm_campaign", e, func(e event) string { return e.campaign }),
+		clickhouse.Gather("utm_term", e, func(e event) string { return e.term }),
+		clickhouse.Gather("utm_content", e, func(e event) string { return e.content }),
+		clickhouse.Gather("scroll_percent", e, func(e event) uint8 { return e.scroll }),
+		clickhouse.Gather("language", e, func(e event) string { return e.language }),
+		clickhouse.Gather("browser_version", e, func(e event) uint16 { return e.version }),
+		clickhouse.Gather("os_version", e, func(e event) string { return e.osVersion }),
+		clickhouse.Gather("screen", e, func(e event) string { return e.screen }),
+		clickhouse.Gather("viewport", e, func(e event) string { return e.viewport }),
+		clickhouse.Gather("connection", e, func(e event) string { return e.connection }),
+		clickhouse.Gather("color_scheme", e, func(e event) string { return e.scheme }),
+		clickhouse.Gather("save_data", e, func(e event) bool { return e.saveData }),
+		clickhouse.Gather("reduced_motion", e, func(e event) bool { return e.reducedMotion }),
 		clickhouse.Gather("channel", e, func(e event) string { return e.channel }),
 		clickhouse.Gather("channel_source", e, func(e event) string { return e.source }),
 		clickhouse.Gather("referrer_host", e, func(e event) string { return e.referrer }),
@@ -235,7 +287,9 @@ func (f *facts) store(t *testing.T, db *clickhouse.DB, site string) {
 		clickhouse.Gather("search_results", e, func(e event) int64 { return e.results }),
 		clickhouse.Gather("ad_id", e, func(e event) string { return e.ad }),
 		clickhouse.Gather("ad_slot", e, func(e event) string { return e.slot }),
+		clickhouse.Gather("ad_campaign", e, func(e event) string { return e.adCampaign }),
 		clickhouse.Gather("ad_click", e, func(e event) bool { return e.click }),
+		clickhouse.Gather("ad_visible_ms", e, func(e event) uint32 { return e.adVisibleMS }),
 		clickhouse.Gather("order_key", e, func(e event) uint64 { return e.order }),
 		clickhouse.Gather("currency", e, func(e event) string { return e.currency }),
 		clickhouse.Gather("amount", e, func(e event) decimal.Decimal { return e.amount }),
@@ -275,9 +329,9 @@ func (e *event) daily() bool { return e.linkage == "cookieless" && e.signedIn ==
 // subject is whom an event counts for, the account that its visitor is signed in to at some time of the day; 0 is nobody.
 func (e *event) subject() uint64 { return cmp.Or(e.signedIn, e.account, e.visitor) }
 
-// visible are the events that a purpose may see in a period, and how many others there are by reason.
-func (f *facts) visible(bit uint8, from, to time.Time) (seen []event, leftOut map[string]int) {
-	leftOut = map[string]int{}
+// judged are the events of a period by why a purpose may not see them, "" where it may.
+func (f *facts) judged(bit uint8, from, to time.Time) map[string][]event {
+	events := map[string][]event{}
 	for _, e := range f.events {
 		if e.at.Before(from) || !e.at.Before(to) || e.policy != "" {
 			continue
@@ -285,32 +339,46 @@ func (f *facts) visible(bit uint8, from, to time.Time) (seen []event, leftOut ma
 		withdrawn := slices.ContainsFunc(f.masks, func(m mask) bool {
 			return m.bit == bit && slices.Contains([]uint64{e.visitor, e.account, e.device}, m.subject) && !e.at.After(m.at)
 		})
+		reason := ""
 		switch {
 		case e.purposes&(1<<bit) == 0:
-			leftOut["not_permitted"]++
+			reason = "not_permitted"
 		case e.visitor == 0 && e.linkage != "none":
-			leftOut["pseudonym_expired"]++
+			reason = "pseudonym_expired"
 		case withdrawn:
-			leftOut["withdrawn"]++
-		default:
-			seen = append(seen, e)
+			reason = "withdrawn"
 		}
+		events[reason] = append(events[reason], e)
 	}
 	type visitorDay struct {
 		visitor uint64
 		day     time.Time
 	}
 	accounts := map[visitorDay]uint64{}
-	for _, e := range seen {
+	for _, e := range events[""] {
 		if at := (visitorDay{e.visitor, e.day()}); e.account != 0 && e.visitor != 0 {
 			accounts[at] = max(accounts[at], e.account)
 		}
 	}
-	for i, e := range seen {
-		seen[i].signedIn = accounts[visitorDay{e.visitor, e.day()}]
+	for _, all := range events {
+		for i, e := range all {
+			all[i].signedIn = accounts[visitorDay{e.visitor, e.day()}]
+		}
+		slices.SortFunc(all, func(a, b event) int { return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.id, b.id)) })
 	}
-	slices.SortFunc(seen, func(a, b event) int { return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.id, b.id)) })
-	return seen, leftOut
+	return events
+}
+
+// visible are the events that a purpose may see in a period, and how many others there are by reason.
+func (f *facts) visible(bit uint8, from, to time.Time) (seen []event, leftOut map[string]int) {
+	leftOut = map[string]int{}
+	judged := f.judged(bit, from, to)
+	for reason, all := range judged {
+		if reason != "" {
+			leftOut[reason] = len(all)
+		}
+	}
+	return judged[""], leftOut
 }
 
 // row is a row of an answer under the names the API gives.
@@ -443,12 +511,25 @@ var expected = map[string]func([]event) (rows []row, counts []int){
 				continue
 			}
 			var visible int
+			type viewDay struct {
+				view uint64
+				day  time.Time
+			}
+			deepest := map[viewDay]int{}
 			for _, e := range g {
 				visible += int(e.visibleMS)
+				if at := (viewDay{e.view, e.day()}); e.kind == "engagement" && e.view != 0 {
+					deepest[at] = max(deepest[at], int(e.scroll))
+				}
+			}
+			depth := 0
+			for _, scroll := range deepest {
+				depth += scroll
 			}
 			rows = append(rows, row{
 				"host": "shop.example", "path": path, "views": len(views), "visitors": people(views),
 				"entries": entries[path], "exits": exits[path], "visible_seconds": float64(visible) / 1000 / float64(len(views)),
+				"scroll_depth": float64(depth) / float64(max(len(deepest), 1)),
 			})
 			counts = append(counts, subjects(views))
 		}
@@ -486,8 +567,12 @@ var expected = map[string]func([]event) (rows []row, counts []int){
 		return rows, counts
 	},
 	"searches": func(events []event) (rows []row, counts []int) {
+		refined, followed := outcomes(events)
 		for q, g := range group(only(events, "search"), func(e event) (string, bool) { return e.query, true }) {
-			rows = append(rows, row{"query": q, "count": len(g), "users": people(g), "without_result": countIf(g, func(e event) bool { return e.results == 0 })})
+			rows = append(rows, row{
+				"query": q, "count": len(g), "users": people(g), "without_result": countIf(g, func(e event) bool { return e.results == 0 }),
+				"refined": countIf(g, func(e event) bool { return refined[e.id] }), "followed": countIf(g, func(e event) bool { return followed[e.id] }),
+			})
 			counts = append(counts, subjects(g))
 		}
 		return rows, counts
@@ -520,13 +605,202 @@ var expected = map[string]func([]event) (rows []row, counts []int){
 		return rows, counts
 	},
 	"ads": func(events []event) (rows []row, counts []int) {
-		for k, g := range group(only(events, "ad_view"), func(e event) ([2]string, bool) { return [2]string{e.ad, e.slot}, true }) {
-			clicks := countIf(g, func(e event) bool { return e.click })
-			rows = append(rows, row{"ad": k[0], "slot": k[1], "impressions": len(g) - clicks, "clicks": clicks, "rate": float64(clicks) / float64(len(g)-clicks)})
+		return advertised(events, func(e event) []string { return []string{e.ad, e.slot} }, "ad", "slot")
+	},
+	"entries": func(events []event) ([]row, []int) {
+		return origins(events, func(e event) []string { return []string{e.host, e.path} }, "host", "path")
+	},
+	"exits": func(events []event) (rows []row, counts []int) {
+		left := map[string][]event{}
+		for _, s := range sessionsOf(only(events, "page_view")) {
+			last := s[len(s)-1]
+			left[last.path] = append(left[last.path], last)
+		}
+		for path, g := range left {
+			all := countIf(events, func(e event) bool { return e.kind == "page_view" && e.path == path })
+			rows = append(rows, row{
+				"host": "shop.example", "path": path, "visitors": people(g), "exits": len(g), "views": all, "exit_rate": float64(len(g)) / float64(all),
+			})
 			counts = append(counts, subjects(g))
 		}
 		return rows, counts
 	},
+	"titles": func(events []event) (rows []row, counts []int) {
+		for title, g := range group(only(events, "page_view"), func(e event) (string, bool) { return e.title, true }) {
+			rows = append(rows, row{"title": title, "views": len(g), "visitors": people(g), "sessions": len(sessionsOf(g))})
+			counts = append(counts, subjects(g))
+		}
+		return rows, counts
+	},
+	"channels": func(events []event) ([]row, []int) {
+		return origins(events, func(e event) []string { return []string{e.channel} }, "channel")
+	},
+	"referrers": func(events []event) ([]row, []int) {
+		return origins(events, func(e event) []string { return []string{e.referrer} }, "referrer")
+	},
+	"campaigns": func(events []event) ([]row, []int) {
+		return origins(events, func(e event) []string {
+			if e.medium+e.campaign == "" {
+				return []string{"", "", ""}
+			}
+			return []string{e.source, e.medium, e.campaign}
+		}, "source", "medium", "campaign")
+	},
+	"campaign_contents": func(events []event) ([]row, []int) {
+		return origins(events, func(e event) []string {
+			if e.term+e.content == "" {
+				return []string{"", "", "", "", ""}
+			}
+			return []string{e.source, e.medium, e.campaign, e.term, e.content}
+		}, "source", "medium", "campaign", "term", "content")
+	},
+	"countries": func(events []event) ([]row, []int) {
+		return visits(events, func(e event) [3]string { return [3]string{e.country} }, "country")
+	},
+	"regions": func(events []event) ([]row, []int) {
+		known := slices.DeleteFunc(slices.Clone(events), func(e event) bool { return e.region == "" })
+		return visits(known, func(e event) [3]string { return [3]string{e.country, e.region} }, "country", "region")
+	},
+	"languages": func(events []event) ([]row, []int) {
+		return visits(events, func(e event) [3]string { return [3]string{e.language} }, "language")
+	},
+	"browsers": func(events []event) ([]row, []int) {
+		return visits(events, func(e event) [3]string {
+			if e.version == 0 {
+				return [3]string{e.browser}
+			}
+			return [3]string{e.browser, strconv.Itoa(int(e.version))}
+		}, "browser", "version")
+	},
+	"systems": func(events []event) ([]row, []int) {
+		return visits(events, func(e event) [3]string { return [3]string{e.os, e.osVersion} }, "os", "os_version")
+	},
+	"screens": func(events []event) ([]row, []int) {
+		widths := map[string]string{
+			"": "", "599x700": "0-599", "600x700": "600-899", "899x800": "600-899", "1200x10": "1200-1535", "1535x900": "1200-1535", "1536x900": "1536-",
+		}
+		return visits(events, func(e event) [3]string { return [3]string{e.screen, widths[e.viewport]} }, "screen", "viewport_width")
+	},
+	"connections": func(events []event) ([]row, []int) {
+		return visits(events, func(e event) [3]string { return [3]string{e.connection, strconv.FormatBool(e.saveData)} }, "connection", "save_data")
+	},
+	"preferences": func(events []event) ([]row, []int) {
+		return visits(events, func(e event) [3]string { return [3]string{e.scheme, strconv.FormatBool(e.reducedMotion)} }, "color_scheme", "reduced_motion")
+	},
+	"searches_without_result": func(events []event) (rows []row, counts []int) {
+		for q, g := range group(only(events, "search"), func(e event) (string, bool) { return e.query, true }) {
+			none := slices.DeleteFunc(slices.Clone(g), func(e event) bool { return e.results != 0 })
+			if len(none) == 0 {
+				continue
+			}
+			rows = append(rows, row{
+				"query": q, "without_result": len(none), "users": people(none), "searches": len(g), "share": float64(len(none)) / float64(len(g)),
+			})
+			counts = append(counts, subjects(none))
+		}
+		return rows, counts
+	},
+	"orders": func(events []event) (rows []row, counts []int) {
+		for currency, g := range group(lastSent(events), func(e event) (string, bool) { return e.currency, true }) {
+			var sum decimal.Decimal
+			var amounts []decimal.Decimal
+			items := 0
+			for _, o := range g {
+				sum, amounts = sum.Add(o.amount), append(amounts, o.amount)
+				for _, i := range o.items {
+					items += int(i.quantity)
+				}
+			}
+			slices.SortFunc(amounts, decimal.Decimal.Cmp)
+			n := len(amounts)
+			median := amounts[(n-1)/2].Add(amounts[n/2]).DivRound(decimal.NewFromInt(2), 4)
+			rows = append(rows, row{
+				"currency": currency, "orders": n, "buyers": people(g), "items": items, "items_per_order": float64(items) / float64(n), "revenue": sum.String(),
+				"mean_value": sum.DivRound(decimal.NewFromInt(int64(n)), 4).String(), "median_value": median.String(),
+			})
+			counts = append(counts, subjects(g))
+		}
+		return rows, counts
+	},
+	"conversion": func(events []event) ([]row, []int) {
+		sessions, bought := sessionsOf(events), only(events, "purchase")
+		with := len(sessionsOf(bought))
+		r := row{"buyers": people(bought), "buying_sessions": with, "sessions": len(sessions), "conversion_rate": float64(with) / float64(len(sessions))}
+		return []row{r}, []int{subjects(bought)}
+	},
+	"ad_campaigns": func(events []event) ([]row, []int) {
+		return advertised(events, func(e event) []string { return []string{e.adCampaign} }, "ad_campaign")
+	},
+}
+
+// outcomes tells of searches, by id, which were refined and which were followed by another page.
+func outcomes(events []event) (refined, followed map[uint64]bool) {
+	refined, followed = map[uint64]bool{}, map[uint64]bool{}
+	for _, s := range sessionsOf(only(events, "search", "page_view")) {
+		for i, e := range s {
+			if e.kind != "search" {
+				continue
+			}
+			for _, after := range s[i+1:] {
+				if after.kind == "search" {
+					refined[e.id] = !strings.EqualFold(after.query, e.query) && after.at.Sub(e.at) <= 2*time.Minute
+					break
+				}
+				followed[e.id] = followed[e.id] || after.host != e.host || after.path != e.path
+			}
+		}
+	}
+	return refined, followed
+}
+
+// origins gather sessions by what their first page view says, but for those of which it says nothing.
+func origins(events []event, key func(event) []string, names ...string) (rows []row, counts []int) {
+	byOrigin := map[string][][]event{}
+	for _, s := range sessionsOf(events) {
+		if views := only(s, "page_view"); len(views) > 0 {
+			k := strings.Join(key(views[0]), "\x00")
+			byOrigin[k] = append(byOrigin[k], s)
+		}
+	}
+	for k, all := range byOrigin {
+		values := strings.Split(k, "\x00")
+		if strings.Join(values, "") == "" {
+			continue
+		}
+		bounced := 0
+		for _, s := range all {
+			if countIf(s, is("page_view")) == 1 && countIf(s, is("operation", "purchase", "search", "custom")) == 0 {
+				bounced++
+			}
+		}
+		g := slices.Concat(all...)
+		r := row{
+			"visitors": people(g), "sessions": len(all), "page_views": countIf(g, is("page_view")), "bounce_rate": float64(bounced) / float64(len(all)),
+		}
+		for i, name := range names {
+			r[name] = values[i]
+		}
+		rows, counts = append(rows, r), append(counts, subjects(g))
+	}
+	return rows, counts
+}
+
+// advertised gathers views of advertisements.
+func advertised(events []event, key func(event) []string, names ...string) (rows []row, counts []int) {
+	for k, g := range group(only(events, "ad_view"), func(e event) (string, bool) { return strings.Join(key(e), "\x00"), true }) {
+		clicks := countIf(g, func(e event) bool { return e.click })
+		seen := countIf(g, func(e event) bool { return !e.click && e.adVisibleMS >= 1000 })
+		n := len(g) - clicks
+		r := row{
+			"impressions": n, "viewable_impressions": seen, "viewability": float64(seen) / float64(n),
+			"clicks": clicks, "rate": float64(clicks) / float64(n), "reach": people(g),
+		}
+		for i, name := range names {
+			r[name] = strings.Split(k, "\x00")[i]
+		}
+		rows, counts = append(rows, r), append(counts, subjects(g))
+	}
+	return rows, counts
 }
 
 func visits(events []event, key func(event) [3]string, names ...string) (rows []row, counts []int) {
@@ -561,6 +835,15 @@ var orders = map[string][]string{
 	"overview": {"visitors"}, "timeseries": {"time"}, "pages": {"-views", "host", "path"}, "sources": {"-sessions", "channel", "source", "referrer"},
 	"locations": {"-visitors", "country", "region"}, "devices": {"-visitors", "device", "browser", "os"}, "operations": {"-count", "name", "target"},
 	"searches": {"-count", "query"}, "purchases": {"currency", "-revenue", "sku", "name"}, "ads": {"-impressions", "ad", "slot"},
+	"entries": {"-sessions", "host", "path"}, "exits": {"-exits", "host", "path"}, "titles": {"-views", "title"},
+	"channels": {"-sessions", "channel"}, "referrers": {"-sessions", "referrer"}, "campaigns": {"-sessions", "source", "medium", "campaign"},
+	"campaign_contents": {"-sessions", "source", "medium", "campaign", "term", "content"},
+	"countries":         {"-visitors", "country"}, "regions": {"-visitors", "country", "region"}, "languages": {"-visitors", "language"},
+	"browsers": {"-visitors", "browser", "version"}, "systems": {"-visitors", "os", "os_version"}, "screens": {"-visitors", "screen", "viewport_width"},
+	"connections": {"-visitors", "connection", "save_data"}, "preferences": {"-visitors", "color_scheme", "reduced_motion"},
+	"searches_without_result": {"-without_result", "query"}, "orders": {"currency"}, "conversion": {"buyers"}, "ad_campaigns": {"-impressions", "ad_campaign"},
+	"consent": {"purpose", "basis"}, "consent_choices": {"purpose", "-people", "state", "language", "surface"},
+	"coverage": {"type", "outcome"}, "drops": {"time", "reason", "type"},
 }
 
 // released are the rows large enough to be shown, in their order, and the number of those that are not.
@@ -616,7 +899,7 @@ func normal(t *testing.T, rows any) []any {
 			return math.Round(x*1e4) / 1e4
 		case map[string]any:
 			for name, y := range x {
-				if s, ok := y.(string); ok && name == "revenue" {
+				if s, ok := y.(string); ok && slices.Contains([]string{"revenue", "mean_value", "median_value"}, name) {
 					x[name] = decimal.RequireFromString(s).String()
 					continue
 				}

@@ -130,6 +130,8 @@ var elsewhere = map[string]string{
 	"operation_frequency": "TestBehaviour", "operation_adoption": "TestBehaviour", "operation_sequences": "TestBehaviour",
 	"funnel": "TestBehaviour", "retention": "TestBehaviour", "journeys": "TestBehaviour",
 	"usage_frequency": "TestBehaviour", "usage_orientation": "TestBehaviour", "live": "TestLive",
+	"consent": "TestConsentIsCountedAsItStands", "consent_choices": "TestConsentIsCountedAsItStands",
+	"coverage": "TestWhatIsLeftOutIsCountedByKindAndTime", "drops": "TestWhatIsLeftOutIsCountedByKindAndTime",
 }
 
 // needs are the parameters without which a report cannot be asked for.

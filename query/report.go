@@ -70,6 +70,9 @@ type report struct {
 	takes []parameter // besides the common ones
 	fine  bool        // it tells more of where somebody is than the country
 	whole bool        // it is asked for whole: a series, not a ranking
+	// records are reports of what is kept beside the events, or of all events, also those that the purpose may not see.
+	// Behind them are no rows that a filter or a sample could pick from.
+	records bool
 	// recent is the length of the period that the report is of, which ends now. 0: the caller names the period.
 	recent  time.Duration
 	remarks []string // what has to be known to read the figures right: keys of remarkTexts
@@ -83,33 +86,36 @@ type dimension struct {
 }
 
 var dimensions = map[string]dimension{
-	"host":       {column: "host", label: label{"ホスト", "Host"}},
-	"path":       {column: "path", label: label{"ページ", "Page"}},
-	"title":      {column: "title", label: label{"ページの題名", "Page title"}},
-	"channel":    {column: "channel", label: label{"流入経路", "Channel"}},
-	"source":     {column: "channel_source", label: label{"流入元", "Source"}},
-	"referrer":   {column: "referrer_host", label: label{"参照元", "Referrer"}},
-	"medium":     {column: "utm_medium", label: label{"メディア", "Medium"}},
-	"campaign":   {column: "utm_campaign", label: label{"キャンペーン", "Campaign"}},
-	"term":       {column: "utm_term", label: label{"キャンペーンの語", "Campaign term"}},
-	"content":    {column: "utm_content", label: label{"キャンペーンの内容", "Campaign content"}},
-	"country":    {column: "country", label: label{"国", "Country"}},
-	"region":     {column: "region", label: label{"地域", "Region"}, fine: true},
-	"time_zone":  {column: "time_zone", label: label{"タイムゾーン", "Time zone"}, fine: true},
-	"device":     {column: "device", label: label{"端末", "Device"}},
-	"browser":    {column: "browser", label: label{"ブラウザ", "Browser"}},
-	"os":         {column: "os", label: label{"OS", "Operating system"}},
-	"language":   {column: "language", label: label{"言語", "Language"}},
-	"screen":     {column: "screen", label: label{"画面の大きさ", "Screen size"}},
-	"connection": {column: "connection", label: label{"通信の状態", "Connection"}},
-	"operation":  {column: "operation", label: label{"操作", "Operation"}},
-	"target":     {column: "operation_target", label: label{"対象", "Target"}},
-	"event":      {column: "custom_name", label: label{"独自のイベント", "Custom event"}},
-	"query":      {column: "search_query", label: label{"検索した語", "Query"}},
-	"category":   {column: "search_category", label: label{"検索の分類", "Search category"}},
-	"ad":         {column: "ad_id", label: label{"広告", "Advertisement"}},
-	"slot":       {column: "ad_slot", label: label{"枠", "Slot"}},
-	"currency":   {column: "currency", label: label{"通貨", "Currency"}},
+	"host":         {column: "host", label: label{"ホスト", "Host"}},
+	"path":         {column: "path", label: label{"ページ", "Page"}},
+	"title":        {column: "title", label: label{"ページの題名", "Page title"}},
+	"channel":      {column: "channel", label: label{"流入経路", "Channel"}},
+	"source":       {column: "channel_source", label: label{"流入元", "Source"}},
+	"referrer":     {column: "referrer_host", label: label{"参照元", "Referrer"}},
+	"medium":       {column: "utm_medium", label: label{"メディア", "Medium"}},
+	"campaign":     {column: "utm_campaign", label: label{"キャンペーン", "Campaign"}},
+	"term":         {column: "utm_term", label: label{"キャンペーンの語", "Campaign term"}},
+	"content":      {column: "utm_content", label: label{"キャンペーンの内容", "Campaign content"}},
+	"country":      {column: "country", label: label{"国", "Country"}},
+	"region":       {column: "region", label: label{"地域", "Region"}, fine: true},
+	"time_zone":    {column: "time_zone", label: label{"タイムゾーン", "Time zone"}, fine: true},
+	"device":       {column: "device", label: label{"端末", "Device"}},
+	"browser":      {column: "browser", label: label{"ブラウザ", "Browser"}},
+	"os":           {column: "os", label: label{"OS", "Operating system"}},
+	"os_version":   {column: "os_version", label: label{"OSのバージョン", "Version of the operating system"}},
+	"language":     {column: "language", label: label{"言語", "Language"}},
+	"screen":       {column: "screen", label: label{"画面の大きさ", "Screen size"}},
+	"connection":   {column: "connection", label: label{"通信の状態", "Connection"}},
+	"color_scheme": {column: "color_scheme", label: label{"配色", "Colour scheme"}},
+	"operation":    {column: "operation", label: label{"操作", "Operation"}},
+	"target":       {column: "operation_target", label: label{"対象", "Target"}},
+	"event":        {column: "custom_name", label: label{"独自のイベント", "Custom event"}},
+	"query":        {column: "search_query", label: label{"検索した語", "Query"}},
+	"category":     {column: "search_category", label: label{"検索の分類", "Search category"}},
+	"ad":           {column: "ad_id", label: label{"広告", "Advertisement"}},
+	"slot":         {column: "ad_slot", label: label{"枠", "Slot"}},
+	"ad_campaign":  {column: "ad_campaign", label: label{"広告キャンペーン", "Ad campaign"}},
+	"currency":     {column: "currency", label: label{"通貨", "Currency"}},
 }
 
 // interval is the parameter of series: hour, day, week or month.
@@ -136,14 +142,14 @@ var (
 )
 
 // catalogue is every report there is.
-var catalogue = slices.Concat(basics, behaviour)
+var catalogue = slices.Concat(basics, visits, behaviour)
 
 // basics are the reports that every such tool gives.
 var basics = []report{
 	{name: "overview", label: label{"概要", "Overview"}, parts: []part{
 		{file: "totals", columns: []column{
 			visitors, sessions, views,
-			{name: "bounce_rate", kind: ratio, label: label{"直帰率", "Bounce rate"}},
+			bounces,
 		}, order: "people"},
 		{file: "engagement", reads: []string{"visible_ms"}, columns: []column{visible}, order: "visible_seconds", optional: true},
 		{
@@ -158,23 +164,22 @@ var basics = []report{
 	{name: "timeseries", label: label{"推移", "Time series"}, parts: []part{{file: "timeseries", reads: []string{"time"}, columns: []column{
 		{name: "time", from: "start", kind: clock, label: label{"期間の始まり", "Start"}}, visitors, sessions, views,
 	}, order: "start"}}, takes: []parameter{interval}, whole: true},
-	{name: "pages", label: label{"ページ", "Pages"}, parts: []part{{file: "pages", reads: []string{"time", "host", "path", "visible_ms"}, columns: []column{
-		{name: "host", label: label{"ホスト", "Host"}},
-		{name: "path", label: label{"ページ", "Page"}},
-		{name: "views", kind: count, label: label{"表示回数", "Views"}},
+	{name: "pages", label: label{"ページ", "Pages"}, parts: []part{{file: "pages", reads: []string{"time", "host", "path", "view_id", "visible_ms", "scroll_percent"}, columns: []column{
+		host, page, viewed,
 		visitors,
 		{name: "entries", kind: count, label: label{"閲覧開始", "Entries"}},
 		{name: "exits", kind: count, label: label{"離脱", "Exits"}},
 		visible,
+		{name: "scroll_depth", kind: ratio, label: label{"平均スクロール到達率（%）", "Average scroll depth (%)"}},
 	}, order: "views DESC, host, path"}}},
 	{name: "sources", label: label{"流入元", "Sources"}, parts: []part{{file: "sources", reads: []string{"time", "channel", "channel_source", "referrer_host"}, columns: []column{
 		{name: "channel", label: label{"流入経路", "Channel"}},
-		{name: "source", from: "source_name", label: label{"流入元", "Source"}},
+		source,
 		{name: "referrer", label: label{"参照元", "Referrer"}},
 		visitors, sessions, views,
 	}, order: "sessions DESC, channel, source_name, referrer"}}},
 	{name: "locations", label: label{"地域", "Locations"}, parts: []part{{file: "locations", reads: []string{"country", "region"}, columns: []column{
-		{name: "country", label: label{"国", "Country"}},
+		country,
 		{name: "region", label: label{"地域", "Region"}},
 		visitors, sessions, views,
 	}, order: "people DESC, country, region"}}, fine: true},
@@ -190,11 +195,13 @@ var basics = []report{
 		{name: "count", kind: count, label: label{"回数", "Count"}},
 		users,
 	}, order: "count DESC, name, target"}}},
-	{name: "searches", label: label{"サイト内検索", "Searches"}, parts: []part{{file: "searches", reads: []string{"search_query", "search_results"}, columns: []column{
-		{name: "query", label: label{"検索した語", "Query"}},
+	{name: "searches", label: label{"サイト内検索", "Searches"}, parts: []part{{file: "searches", reads: []string{"search_query", "search_results", "time", "host", "path"}, columns: []column{
+		searched,
 		{name: "count", kind: count, label: label{"回数", "Count"}},
 		users,
-		{name: "without_result", kind: count, label: label{"結果なし", "Without result"}},
+		fruitless,
+		{name: "refined", kind: count, label: label{"検索し直し", "Refined"}},
+		{name: "followed", kind: count, label: label{"その後にページを表示", "Followed by a page view"}},
 	}, order: "count DESC, query"}}},
 	{name: "purchases", label: label{"購入", "Purchases"}, parts: []part{{
 		file: "purchases", reads: []string{"order_key", "currency", "item_sku", "item_name", "item_quantity", "item_price"},
@@ -206,12 +213,10 @@ var basics = []report{
 			orders, revenue,
 		}, order: "currency, revenue DESC, sku, name",
 	}}},
-	{name: "ads", label: label{"広告", "Advertisements"}, parts: []part{{file: "ads", reads: []string{"ad_id", "ad_slot", "ad_click"}, columns: []column{
+	{name: "ads", label: label{"広告", "Advertisements"}, parts: []part{{file: "ads", reads: []string{"ad_id", "ad_slot", "ad_click", "ad_visible_ms"}, columns: []column{
 		{name: "ad", label: label{"広告", "Advertisement"}},
 		{name: "slot", label: label{"枠", "Slot"}},
-		{name: "impressions", kind: count, label: label{"表示回数", "Impressions"}},
-		{name: "clicks", kind: count, label: label{"クリック", "Clicks"}},
-		{name: "rate", kind: ratio, label: label{"クリック率", "Click rate"}},
+		impressions, viewable, viewability, clicks, clickRate, reach,
 	}, order: "impressions DESC, ad, slot"}}},
 }
 

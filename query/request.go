@@ -33,6 +33,9 @@ var common = []string{
 	"site", "purpose", "from", "to", "filter", "compare", "compare_from", "compare_to", "sample", "limit", "cursor", "explain",
 }
 
+// picks are those that pick among the rows behind the gate.
+var picks = []string{"filter", "segment", "sample"}
+
 // periods are those that name a period.
 var periods = []string{"from", "to", "compare", "compare_from", "compare_to"}
 
@@ -133,6 +136,8 @@ func (r *report) accepts(values url.Values) *core.Error {
 	for name := range values {
 		many := name == "filter"
 		switch {
+		case r.records && slices.Contains(picks, name):
+			return invalid(name, "the report is of records, of which none can be picked")
 		case r.recent > 0 && slices.Contains(periods, name):
 			return invalid(name, "the report is of what is now, and takes no period")
 		case !slices.Contains(common, name):

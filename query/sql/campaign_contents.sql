@@ -1,0 +1,26 @@
+-- A session comes from where its first page view came from. A bounce is a session of one page view in which nothing was
+-- done. A session has one subject.
+SELECT
+    tupleElement(origin, 1) AS source_name,
+    tupleElement(origin, 2) AS medium,
+    tupleElement(origin, 3) AS campaign,
+    tupleElement(origin, 4) AS term,
+    tupleElement(origin, 5) AS content,
+    {{people "1"}},
+    count() AS sessions,
+    sum(views) AS page_views,
+    countIf(views = 1 AND acts = 0) / sessions AS bounce_rate
+FROM
+(
+    SELECT
+        session_id, day, subject, daily,
+        argMinIf((channel_source, utm_medium, utm_campaign, utm_term, utm_content), (time, event_id), type = 'page_view') AS origin,
+        countIf(type = 'page_view') AS views,
+        countIf(type IN ('operation', 'purchase', 'search', 'custom')) AS acts
+    FROM permitted
+    WHERE session_id != 0
+    GROUP BY session_id, day, subject, daily
+    HAVING views > 0
+)
+WHERE term != '' OR content != ''
+GROUP BY source_name, medium, campaign, term, content

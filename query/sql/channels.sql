@@ -1,0 +1,21 @@
+-- A session comes from where its first page view came from. A bounce is a session of one page view in which nothing was
+-- done. A session has one subject.
+SELECT
+    origin AS channel,
+    {{people "1"}},
+    count() AS sessions,
+    sum(views) AS page_views,
+    countIf(views = 1 AND acts = 0) / sessions AS bounce_rate
+FROM
+(
+    SELECT
+        session_id, day, subject, daily,
+        argMinIf(channel, (time, event_id), type = 'page_view') AS origin,
+        countIf(type = 'page_view') AS views,
+        countIf(type IN ('operation', 'purchase', 'search', 'custom')) AS acts
+    FROM permitted
+    WHERE session_id != 0
+    GROUP BY session_id, day, subject, daily
+    HAVING views > 0
+)
+GROUP BY channel

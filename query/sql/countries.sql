@@ -1,0 +1,7 @@
+SELECT
+    country,
+    {{people "1"}},
+    {{sessions}} AS sessions,
+    countIf(type = 'page_view') AS page_views
+FROM permitted
+GROUP BY country

@@ -1,0 +1,7 @@
+SELECT
+    language,
+    {{people "1"}},
+    {{sessions}} AS sessions,
+    countIf(type = 'page_view') AS page_views
+FROM permitted
+GROUP BY language

@@ -1,0 +1,9 @@
+SELECT
+    country,
+    region,
+    {{people "1"}},
+    {{sessions}} AS sessions,
+    countIf(type = 'page_view') AS page_views
+FROM permitted
+WHERE region != ''
+GROUP BY country, region

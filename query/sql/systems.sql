@@ -1,0 +1,8 @@
+SELECT
+    os,
+    os_version,
+    {{people "1"}},
+    {{sessions}} AS sessions,
+    countIf(type = 'page_view') AS page_views
+FROM permitted
+GROUP BY os, os_version
