@@ -72,12 +72,25 @@ func (c *Caller) Sites() []string {
 
 // Reaches says why the caller may do nothing at all on a site. It comes before the question whether there is such a
 // site: that is told only to those who may read it.
-func (c *Caller) Reaches(site string) error {
+func (c *Caller) Reaches(site string) *core.Error {
 	if !slices.Contains(c.Sites(), site) {
 		return &core.Error{Code: core.CodeForbidden, Field: "site", Message: "the caller has no grant for the site"}
 	}
 	return nil
 }
+
+// Holds says why the caller may read nothing of a site for a purpose, whatever its roles are.
+func (c *Caller) Holds(site, purpose string) *core.Error {
+	if fault := c.Reaches(site); fault != nil {
+		return fault
+	}
+	if !slices.ContainsFunc(c.Grants, func(g Grant) bool { return g.covers(site) && slices.Contains(g.Purposes, purpose) }) {
+		return &core.Error{Code: core.CodePurposeDenied, Field: "purpose", Message: "the caller has no grant for the purpose"}
+	}
+	return nil
+}
+
+func (g Grant) covers(site string) bool { return slices.Contains(g.Sites, site) }
 
 // Config names the files.
 type Config struct {

@@ -48,29 +48,32 @@ type Request struct {
 }
 
 // covering are the grants that hold the site and, when events are read, the purpose. The error says which is missing.
-func (c *Caller) covering(r Request) ([]Grant, error) {
-	if err := c.Reaches(r.Site); err != nil {
-		return nil, err
+func (c *Caller) covering(r Request) ([]Grant, *core.Error) {
+	if fault := c.Reaches(r.Site); fault != nil {
+		return nil, fault
 	}
-	covering := slices.DeleteFunc(slices.Clone(c.Grants), func(g Grant) bool {
-		return !slices.Contains(g.Sites, r.Site) || r.Action.forPurpose() && !slices.Contains(g.Purposes, r.Purpose)
-	})
-	switch {
-	case r.Action.forPurpose() && r.Purpose == "":
+	if !r.Action.forPurpose() {
+		return slices.DeleteFunc(slices.Clone(c.Grants), func(g Grant) bool { return !g.covers(r.Site) }), nil
+	}
+	if r.Purpose == "" {
 		return nil, &core.Error{Code: core.CodePurposeMissing, Field: "purpose", Message: "a read names its purpose (Art. 5)"}
-	case len(covering) == 0:
-		return nil, &core.Error{Code: core.CodePurposeDenied, Field: "purpose", Message: "the caller has no grant for the purpose"}
-	case r.Action.forPurpose() && r.Basis == core.NoBasis:
+	}
+	if fault := c.Holds(r.Site, r.Purpose); fault != nil {
+		return nil, fault
+	}
+	if r.Basis == core.NoBasis {
 		return nil, &core.Error{Code: core.CodePurposeDenied, Field: "purpose", Message: "the purpose has no legal basis where the site is"}
 	}
-	return covering, nil
+	return slices.DeleteFunc(slices.Clone(c.Grants), func(g Grant) bool {
+		return !g.covers(r.Site) || !slices.Contains(g.Purposes, r.Purpose)
+	}), nil
 }
 
-// Allow returns nil when the caller may do what it asks for, or a *core.Error that says why not.
-func (g *Guard) Allow(caller *Caller, r Request) error {
-	covering, err := caller.covering(r)
-	if err != nil {
-		return err
+// Allow returns nil when the caller may do what it asks for, and says why not otherwise.
+func (g *Guard) Allow(caller *Caller, r Request) *core.Error {
+	covering, missing := caller.covering(r)
+	if missing != nil {
+		return missing
 	}
 	policies, err := g.policies.current()
 	if err != nil {

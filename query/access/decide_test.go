@@ -48,17 +48,27 @@ func write(t *testing.T, file, text string) {
 	}
 }
 
+// wants holds an error against a code and a field. No code: there is to be none.
 func wants(t *testing.T, err error, code core.Code, field string) {
 	t.Helper()
 	var e *core.Error
+	if err != nil && !errors.As(err, &e) {
+		t.Errorf("error %v is none of core's", err)
+	}
+	decides(t, e, code, field)
+}
+
+// decides is wants of a decision.
+func decides(t *testing.T, got *core.Error, code core.Code, field string) {
+	t.Helper()
 	if code == "" {
-		if err != nil {
-			t.Errorf("denied: %v", err)
+		if got != nil {
+			t.Errorf("denied: %v", got)
 		}
 		return
 	}
-	if !errors.As(err, &e) || e.Code != code || e.Field != field || e.Message == "" {
-		t.Errorf("error %v, want %s at %q", err, code, field)
+	if got == nil || got.Code != code || got.Field != field || got.Message == "" {
+		t.Errorf("error %v, want %s at %q", got, code, field)
 	}
 }
 
@@ -81,14 +91,14 @@ func TestARoleDoesWhatItIsFor(t *testing.T) {
 		for _, action := range Actions() {
 			err := g.Allow(caller, reading(action))
 			if slices.Contains(does[role], action) {
-				wants(t, err, "", "")
+				decides(t, err, "", "")
 				continue
 			}
 			field := ""
 			if action == Export {
 				field = "format"
 			}
-			wants(t, err, core.CodeForbidden, field)
+			decides(t, err, core.CodeForbidden, field)
 		}
 	}
 }
@@ -130,10 +140,9 @@ func TestARefusalSaysWhatIsMissing(t *testing.T) {
 			r := reading(Read)
 			tc.change(&r)
 			err := g.Allow(&Caller{ID: "c", Kind: KindOIDC, Grants: tc.grants}, r)
-			wants(t, err, tc.code, tc.field)
-			var e *core.Error
-			if tc.code != "" && errors.As(err, &e) && e.Code == core.CodeForbidden && e.Field == "" && r.Action == Read && e.Message != refusals[Read] {
-				t.Errorf("it says %q", e.Message)
+			decides(t, err, tc.code, tc.field)
+			if err != nil && err.Code == core.CodeForbidden && err.Field == "" && r.Action == Read && err.Message != refusals[Read] {
+				t.Errorf("it says %q", err.Message)
 			}
 		})
 	}
@@ -239,7 +248,7 @@ func TestABasisThatIsNoneIsNoBasis(t *testing.T) {
 	g, _, _ := guard(t, "")
 	r := reading(Read)
 	r.Basis = 200
-	wants(t, g.Allow(&Caller{ID: "c", Grants: []Grant{{Roles: Roles(), Sites: []string{"shop"}, Purposes: []string{"development"}}}}, r), core.CodeForbidden, "")
+	decides(t, g.Allow(&Caller{ID: "c", Grants: []Grant{{Roles: Roles(), Sites: []string{"shop"}, Purposes: []string{"development"}}}}, r), core.CodeForbidden, "")
 }
 
 var holder = &Caller{ID: "c", Kind: KindOIDC, Grants: []Grant{{Roles: []Role{Analyst, Exporter}, Sites: []string{"shop"}, Purposes: []string{"development"}}}}
@@ -258,7 +267,7 @@ func TestAForbidWinsAndSpeaks(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g, _, _ := guard(t, "permit (principal, action, resource);\n"+tc.forbid)
 			err := g.Allow(holder, reading(Export))
-			wants(t, err, core.CodeForbidden, "format")
+			decides(t, err, core.CodeForbidden, "format")
 			if err == nil || !strings.HasSuffix(err.Error(), tc.message) {
 				t.Errorf("it says %v", err)
 			}
@@ -299,11 +308,11 @@ func TestBrokenPoliciesKeepTheServiceFromStarting(t *testing.T) {
 func TestAChangedPolicyCountsAtOnceAndABrokenOneDenies(t *testing.T) {
 	const open = "permit (principal, action, resource);"
 	g, file, log := guard(t, open)
-	wants(t, g.Allow(holder, reading(Read)), "", "")
+	decides(t, g.Allow(holder, reading(Read)), "", "")
 
 	write(t, file, `permit (principal, action == Action::"export", resource);`)
-	wants(t, g.Allow(holder, reading(Read)), core.CodeForbidden, "")
-	wants(t, g.Allow(holder, reading(Export)), "", "")
+	decides(t, g.Allow(holder, reading(Read)), core.CodeForbidden, "")
+	decides(t, g.Allow(holder, reading(Export)), "", "")
 	if log.Len() > 0 {
 		t.Errorf("a sound change is complained about: %s", log)
 	}
@@ -312,7 +321,7 @@ func TestAChangedPolicyCountsAtOnceAndABrokenOneDenies(t *testing.T) {
 		log.Reset()
 		write(t, file, broken)
 		for range 3 {
-			wants(t, g.Allow(holder, reading(Export)), core.CodeUnavailable, "")
+			decides(t, g.Allow(holder, reading(Export)), core.CodeUnavailable, "")
 		}
 		if n := strings.Count(log.String(), "\n"); n != 1 {
 			t.Errorf("%d lines are logged: %s", n, log)
@@ -327,14 +336,14 @@ func TestAChangedPolicyCountsAtOnceAndABrokenOneDenies(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 3 {
-		wants(t, g.Allow(holder, reading(Export)), core.CodeUnavailable, "")
+		decides(t, g.Allow(holder, reading(Export)), core.CodeUnavailable, "")
 	}
 	if n := strings.Count(log.String(), "\n"); n != 1 {
 		t.Errorf("%d lines are logged: %s", n, log)
 	}
 
 	write(t, file, open)
-	wants(t, g.Allow(holder, reading(Read)), "", "")
+	decides(t, g.Allow(holder, reading(Read)), "", "")
 	if err := g.Ready(); err != nil {
 		t.Errorf("not ready: %v", err)
 	}
@@ -344,7 +353,7 @@ func TestAChangedPolicyCountsAtOnceAndABrokenOneDenies(t *testing.T) {
 func TestAPolicyThatFailsDenies(t *testing.T) {
 	g, _, log := guard(t, `permit (principal, action, resource);
 forbid (principal, action, resource) when { 9223372036854775807 + 1 > 0 && resource.site == "canary" };`)
-	wants(t, g.Allow(holder, reading(Read)), core.CodeForbidden, "")
+	decides(t, g.Allow(holder, reading(Read)), core.CodeForbidden, "")
 	if !strings.Contains(log.String(), "line 2") {
 		t.Errorf("the log does not say where: %s", log)
 	}

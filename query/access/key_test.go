@@ -72,8 +72,8 @@ func TestAKeyWithoutRolesIsAnAnalysts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wants(t, g.Allow(caller, reading(Read)), "", "")
-	wants(t, g.Allow(caller, reading(Export)), core.CodeForbidden, "format")
+	decides(t, g.Allow(caller, reading(Read)), "", "")
+	decides(t, g.Allow(caller, reading(Export)), core.CodeForbidden, "format")
 	if keys, err := Keys(file); err != nil || len(keys) != 1 || !reflect.DeepEqual(keys[0].Roles, []Role{Analyst}) {
 		t.Errorf("%+v, %v", keys, err)
 	}
@@ -81,7 +81,7 @@ func TestAKeyWithoutRolesIsAnAnalysts(t *testing.T) {
 	if caller, err = g.Authenticate(t.Context(), "Bearer "+key); err != nil {
 		t.Fatal(err)
 	}
-	wants(t, g.Allow(caller, reading(Read)), core.CodeForbidden, "")
+	decides(t, g.Allow(caller, reading(Read)), core.CodeForbidden, "")
 }
 
 func TestAKeyForAuditingNeedsNoPurpose(t *testing.T) {
@@ -91,8 +91,8 @@ func TestAKeyForAuditingNeedsNoPurpose(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wants(t, g.Allow(caller, reading(Audit)), "", "")
-	wants(t, g.Allow(caller, reading(Read)), core.CodePurposeDenied, "purpose")
+	decides(t, g.Allow(caller, reading(Audit)), "", "")
+	decides(t, g.Allow(caller, reading(Read)), core.CodePurposeDenied, "purpose")
 	for name, grant := range map[string]Grant{
 		"an auditor who reads, too": {Roles: []Role{Auditor, Analyst}, Sites: []string{"shop"}},
 		"an analyst":                {Sites: []string{"shop"}},

@@ -217,8 +217,8 @@ func TestATokenIsWhatItsClaimsMapTo(t *testing.T) {
 				if !reflect.DeepEqual(caller, want) {
 					t.Errorf("%+v", caller)
 				}
-				wants(t, h.guard.Allow(caller, reading(Read)), "", "")
-				wants(t, h.guard.Allow(caller, reading(Audit)), core.CodeForbidden, "")
+				decides(t, h.guard.Allow(caller, reading(Read)), "", "")
+				decides(t, h.guard.Allow(caller, reading(Audit)), core.CodeForbidden, "")
 			}
 			if n := h.fetches.Load(); n != 1 {
 				t.Errorf("the keys were fetched %d times", n)
@@ -259,7 +259,7 @@ func TestAClaimIsFoundWhereItIs(t *testing.T) {
 				t.Errorf("%+v", caller.Grants)
 			}
 			if tc.grants == 0 {
-				wants(t, h.guard.Allow(caller, reading(Read)), core.CodeForbidden, "site")
+				decides(t, h.guard.Allow(caller, reading(Read)), core.CodeForbidden, "site")
 			}
 		})
 	}
