@@ -1,21 +1,20 @@
 package reference
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
-
-	"go.yaml.in/yaml/v3"
 )
 
 // unknown stands in an example for what only its reader knows.
 const unknown = "…"
 
 // command writes the operation as a command for a shell. Values come from the document: an example of the parameter, what
-// the operation's own examples say of it, or the first value of its enum; else they are variables for the reader to set.
-func (r reader) command(o *operation) {
+// the examples of its answers say of it, or the first value of its enum; else they are variables for the reader to set.
+func (r reader) command(d *document, o *operation) {
 	path, query := o.Path, []string{}
 	var headers []string
 	variable := func(name string) string {
@@ -26,11 +25,11 @@ func (r reader) command(o *operation) {
 		return "$" + name
 	}
 	for _, p := range o.Parameters {
-		if !p.Required && p.In != "header" {
+		if !p.Required && !strings.HasPrefix(p.Name, "Sekisho-") {
 			continue
 		}
-		given, known := r.given(o, p)
-		if p.In == "header" { // what a page is known by its origin for, a command has to say
+		given, known := given(d, o, p)
+		if p.In == "header" { // such as the write key, which a page does not need for its origin
 			headers = append(headers, p.Name+": "+variable(p.Name))
 			continue
 		}
@@ -59,7 +58,8 @@ func (r reader) command(o *operation) {
 			body = b.Examples[0].Body
 		}
 		lines = append(lines, "-H 'Content-Type: "+b.Type+"'", "-d '"+strings.ReplaceAll(body, "'", `'\''`)+"'")
-	} else if o.Method != http.MethodGet {
+	}
+	if o.Method != http.MethodGet && (o.Method != http.MethodPost || len(o.Bodies) == 0) {
 		lines[0] = strings.Replace(lines[0], "curl -s", "curl -s -X "+o.Method, 1)
 	}
 	o.Curl = strings.Join(lines, " \\\n  ")
@@ -78,22 +78,25 @@ func (d *document) Command(o *operation) string {
 	return command
 }
 
-// given is the value of a parameter that the document itself gives.
-func (r reader) given(o *operation, p parameter) (string, bool) {
+// given is the value of a parameter that the document itself gives: beside it, or in an answer's example, of the operation
+// first of all.
+func given(d *document, o *operation, p parameter) (string, bool) {
 	for _, rule := range slices.Concat(p.Rules, p.Schema.Rules) {
 		if rule.Key == "example" {
 			return rule.Word(), true
 		}
 	}
-	for _, a := range o.Answers {
-		for _, m := range a.Media {
-			for _, e := range m.Examples {
-				var body yaml.Node
-				if yaml.Unmarshal([]byte(e.Body), &body) != nil || len(body.Content) == 0 {
-					continue
-				}
-				if v := value(get(body.Content[0], p.Name)); v != "" {
-					return v, true
+	for _, other := range append([]*operation{o}, d.Operations...) {
+		for _, a := range other.Answers {
+			for _, m := range a.Media {
+				for _, e := range m.Examples {
+					var body map[string]any
+					if json.Unmarshal([]byte(e.Body), &body) != nil {
+						continue
+					}
+					if text, ok := body[p.Name].(string); ok && text != "" {
+						return text, true
+					}
 				}
 			}
 		}

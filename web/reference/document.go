@@ -157,10 +157,13 @@ func parse(source []byte) (*document, error) {
 	shared := names(get(r.root, "security"))
 	for path, item := range pairs(get(r.root, "paths")) {
 		for method, node := range pairs(item) {
+			if method == "parameters" { // of every operation of the path
+				continue
+			}
 			if !slices.Contains([]string{"get", "put", "post", "delete", "patch", "head", "options"}, method) {
 				return nil, fmt.Errorf("%s has %s, which is no method", path, method)
 			}
-			o, err := r.operation(strings.ToUpper(method), path, node)
+			o, err := r.operation(strings.ToUpper(method), path, node, list(get(item, "parameters")))
 			if err != nil {
 				return nil, fmt.Errorf("%s %s: %w", method, path, err)
 			}
@@ -170,6 +173,9 @@ func parse(source []byte) (*document, error) {
 			}
 			d.Operations = append(d.Operations, o)
 		}
+	}
+	for _, o := range d.Operations {
+		r.command(d, o)
 	}
 	components := get(r.root, "components")
 	for name, node := range pairs(get(components, "schemas")) {
@@ -198,12 +204,12 @@ func names(requirements *yaml.Node) []string {
 	return all
 }
 
-func (r reader) operation(method, path string, node *yaml.Node) (*operation, error) {
+func (r reader) operation(method, path string, node *yaml.Node, shared []*yaml.Node) (*operation, error) {
 	o := &operation{ID: value(get(node, "operationId")), Method: method, Path: path, Summary: texts(node, "summary"), Text: texts(node, "description")}
 	if o.ID == "" {
 		return nil, errors.New("it has no operationId")
 	}
-	for _, n := range list(get(node, "parameters")) {
+	for _, n := range slices.Concat(shared, list(get(node, "parameters"))) {
 		n, _, err := r.resolve(n)
 		if err != nil {
 			return nil, err
@@ -255,8 +261,15 @@ func (r reader) operation(method, path string, node *yaml.Node) (*operation, err
 		}
 		o.Answers = append(o.Answers, a)
 	}
-	r.command(o)
 	return o, nil
+}
+
+// body is an example as it is sent: a text as it stands, everything else as JSON.
+func body(node *yaml.Node) string {
+	if node != nil && node.Kind == yaml.ScalarNode && node.Tag == "!!str" {
+		return strings.TrimSpace(node.Value)
+	}
+	return pretty(node)
 }
 
 func statusName(code string) string {
@@ -278,14 +291,14 @@ func (r reader) media(content *yaml.Node, anchor string) ([]media, error) {
 			}
 		}
 		if one := get(node, "example"); one != nil {
-			m.Examples = append(m.Examples, example{Body: pretty(one)})
+			m.Examples = append(m.Examples, example{Body: body(one)})
 		}
 		for name, one := range pairs(get(node, "examples")) {
 			one, _, err := r.resolve(one)
 			if err != nil {
 				return nil, err
 			}
-			m.Examples = append(m.Examples, example{name, pretty(get(one, "value"))})
+			m.Examples = append(m.Examples, example{name, body(get(one, "value"))})
 		}
 		all = append(all, m)
 	}
