@@ -14,7 +14,7 @@ import (
 // audit is what is kept of a read (Art. 7-2, 7-3). It holds names only, never a filter's value or a row.
 type audit struct {
 	time       time.Time
-	actor      string // id of the API key
+	actor      string // id of an API key, or access.CallerID of a person
 	site       string
 	purpose    string
 	report     string
@@ -39,7 +39,7 @@ func (a *audit) due() bool {
 		return true
 	}
 	status := core.Code(a.result).Status()
-	return status == 403 || status >= 500
+	return status == 403 || status == 409 || status == 429 || status >= 500
 }
 
 // write stores the record. A try that failed in doubt may be repeated: the id is the token.

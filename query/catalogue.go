@@ -9,6 +9,7 @@ import (
 
 	"github.com/sekisho/sekisho/internal/core"
 	"github.com/sekisho/sekisho/internal/httpx"
+	"github.com/sekisho/sekisho/query/access"
 )
 
 // Catalogue is what a caller may ask for (schemas/openapi/query.v1.yaml). It tells nothing of the data.
@@ -49,18 +50,18 @@ type DimensionEntry struct {
 }
 
 func (q *Query) getCatalogue(g *gin.Context) {
-	key, err := q.grants.authenticate(g.GetHeader("Authorization"))
+	caller, err := q.guard.Authenticate(g.Request.Context(), g.GetHeader("Authorization"))
 	if err != nil {
 		httpx.WriteProblem(g.Writer, q.explain(g.Request.Context(), err))
 		return
 	}
-	httpx.WriteJSON(g.Writer, http.StatusOK, q.catalogue(key))
+	httpx.WriteJSON(g.Writer, http.StatusOK, q.catalogue(caller))
 }
 
-// catalogue lists what the key has a grant for, as the policies stand now.
-func (q *Query) catalogue(key *Grant) *Catalogue {
+// catalogue lists what the caller may read, as the policies stand now.
+func (q *Query) catalogue(caller *access.Caller) *Catalogue {
 	c := &Catalogue{Sites: []SiteEntry{}, Reports: []ReportEntry{}, Dimensions: []DimensionEntry{}}
-	for _, id := range key.Sites {
+	for _, id := range caller.Sites() {
 		where, known := q.deps.Sites.Get(id)
 		if !known {
 			continue
@@ -71,12 +72,14 @@ func (q *Query) catalogue(key *Grant) *Catalogue {
 		}
 		entry := SiteEntry{ID: where.ID, Name: where.Name, TimeZone: where.Location.String(), Policy: pack.Version, Purposes: []PurposeEntry{}}
 		for _, p := range pack.Purposes {
-			if !slices.Contains(key.Purposes, p.ID) || p.Basis[where.Jurisdiction] == core.NoBasis {
+			if caller.Holds(where.ID, p.ID) != nil || p.Basis[where.Jurisdiction] == core.NoBasis {
 				continue
 			}
 			allowed := PurposeEntry{ID: p.ID, Label: label{p.Label["ja"], p.Label["en"]}, Reports: []string{}}
 			for _, r := range catalogue {
-				if q.planner.refused(p.Categories, r.parts[0].reads) == nil {
+				read := &request{report: &r, site: where, pack: pack, purpose: &p}
+				if q.planner.refused(p.Categories, r.parts[0].reads) == nil &&
+					q.guard.Allow(caller, q.planner.asked(read, &plan{columns: r.parts[0].reads})) == nil {
 					allowed.Reports = append(allowed.Reports, r.name)
 				}
 			}

@@ -33,8 +33,8 @@ func (a *Answer) compare(before []Row, columns []column) {
 	for _, c := range columns {
 		if !c.isKey() {
 			a.Columns = append(a.Columns,
-				Column{c.name + "_before", label{c.label.JA + "（前の期間）", c.label.EN + " (before)"}},
-				Column{c.name + "_change", label{c.label.JA + "（増減率）", c.label.EN + " (change)"}})
+				Column{Name: c.name + "_before", Label: label{c.label.JA + "（前の期間）", c.label.EN + " (before)"}, kind: c.kind},
+				Column{Name: c.name + "_change", Label: label{c.label.JA + "（増減率）", c.label.EN + " (change)"}, kind: ratio})
 		}
 	}
 }
@@ -78,15 +78,15 @@ func steps(from, at time.Time, interval string) int {
 
 // change is (now-before)/before, rounded to four places; nil where there is no before.
 func change(before, now any) any {
-	was, ok := number(before)
-	is, fine := number(now)
+	was, ok := measure(before)
+	is, fine := measure(now)
 	if !ok || !fine || was == 0 {
 		return nil
 	}
 	return math.Round((is-was)/was*1e4) / 1e4
 }
 
-func number(v any) (float64, bool) {
+func measure(v any) (float64, bool) {
 	switch x := v.(type) {
 	case uint64:
 		return float64(x), true

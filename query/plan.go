@@ -45,7 +45,7 @@ func newPlanner(threshold, fine int) (*planner, error) {
 		return nil, err
 	}
 	p := &planner{categories: byColumn, sql: map[string]*template.Template{}, threshold: threshold, fine: fine}
-	names := []string{"coverage", "drops"}
+	names := []string{"coverage", "drops", "segments"}
 	for _, r := range catalogue {
 		for _, part := range r.parts {
 			names = append(names, part.file)
@@ -100,7 +100,7 @@ func (p *planner) plan(r *request) (*plan, *core.Error) {
 	maps.Copy(planned.params, r.bound)
 	planned.params["k"] = strconv.Itoa(planned.k)
 	planned.params["epochs"] = strconv.Itoa(gate.Epochs(r.from, r.to))
-	planned.params["limit"], planned.params["offset"] = strconv.Itoa(r.limit), strconv.Itoa(r.offset)
+	planned.params["limit"] = strconv.Itoa(maxExport)
 	planned.columns = slices.Clone(filtered)
 	for i := range r.report.parts {
 		part := &r.report.parts[i]
@@ -126,7 +126,6 @@ func (p *plan) over(from, to time.Time) *plan {
 	other.params = maps.Clone(p.params)
 	other.params["from"], other.params["to"] = strconv.FormatInt(from.UnixMilli(), 10), strconv.FormatInt(to.UnixMilli(), 10)
 	other.params["epochs"] = strconv.Itoa(gate.Epochs(from, to))
-	other.params["limit"], other.params["offset"] = strconv.Itoa(maxRows), "0"
 	return &other
 }
 
@@ -163,7 +162,7 @@ func (p *planner) text(name string, given map[string]int, conditions map[string]
 }
 
 // behindGate makes the whole statement of a part: gate, rows that pass it, the part's own SQL, and what the threshold
-// needs to know. Groups that are large enough come first.
+// needs to know. It gives the groups that are large enough, and one in any case.
 func (p *planner) behindGate(part *part, r *request) string {
 	rows, groups := conditions(part, r.filters)
 	if r.sample < 1 {
@@ -182,13 +181,19 @@ func (p *planner) behindGate(part *part, r *request) string {
 	fmt.Fprintf(&sql, "grouped AS\n(\n%s\n)\n", p.text(part.file, r.given, r.conditions))
 	fmt.Fprintf(&sql, "SELECT toUInt64(subjects), toUInt64(people), toUInt64(low), toUInt64(high), toUInt64(small), toUInt64(small_subjects), toUInt64(all), %s\n", strings.Join(outputs, ", "))
 	fmt.Fprintf(&sql, "FROM\n(\n    SELECT *, %s AS subjects, countIf(subjects < {k:UInt64}) OVER () AS small,\n", gate.Subjects)
-	sql.WriteString("        sumIf(subjects, subjects < {k:UInt64}) OVER () AS small_subjects, count() OVER () AS all\n    FROM grouped\n")
+	fmt.Fprintf(&sql, "        %s AS small_subjects, count() OVER () AS all, row_number() OVER () AS position\n    FROM grouped\n", smallSubjects)
 	if len(groups) > 0 {
 		fmt.Fprintf(&sql, "    WHERE %s\n", strings.Join(groups, " AND "))
 	}
-	fmt.Fprintf(&sql, ")\nORDER BY subjects >= {k:UInt64} DESC, %s\nLIMIT {limit:UInt32} OFFSET {offset:UInt32}", part.order)
+	fmt.Fprintf(&sql, ")\nWHERE subjects >= {k:UInt64} OR position = 1\nORDER BY subjects >= {k:UInt64} DESC, %s\nLIMIT {limit:UInt32}", part.order)
 	return sql.String()
 }
+
+// smallSubjects is how many subjects are surely behind all small groups together: the least and the greatest hash of a
+// group are somebody's. A visitor without a cookie may be another subject each day, and anybody in each epoch.
+const smallSubjects = `intDiv(
+            uniqExactArrayIf(if(low = 0 AND high = 0, emptyArrayUInt64(), [low, high]), subjects < {k:UInt64}) OVER (),
+            greatest({epochs:UInt32}, if(sumIf(passing, subjects < {k:UInt64}) OVER () = 0, 1, intDiv({to:Int64} - {from:Int64}, 86400000) + 2)))`
 
 // casts bring each kind to the one type that the reader scans.
 var casts = map[kind]string{text: "toString", count: "toUInt64", ordinal: "toUInt64", ratio: "toFloat64", money: "toString", clock: "toInt64"}

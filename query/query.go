@@ -24,12 +24,19 @@ import (
 	"github.com/sekisho/sekisho/internal/httpx"
 	"github.com/sekisho/sekisho/internal/policy"
 	"github.com/sekisho/sekisho/internal/site"
+	"github.com/sekisho/sekisho/query/access"
+	"github.com/sekisho/sekisho/query/noise"
 )
 
 // Config is what an operator decides.
 type Config struct {
-	// Grants is the file of API keys and what each may read. It is read again when it changes. Required.
+	// Grants is the file of API keys and what each may read. Required. This file and the next two are read again when they
+	// change (package access).
 	Grants string
+	// Issuers is the file of the issuers of tokens and what their claims grant. Empty: API keys only.
+	Issuers string
+	// Policies is the file of policies about access. Empty: those of schemas/access.
+	Policies string
 	// Threshold is the least number of distinct subjects of a group that is shown. Default 10; less than 2 is refused.
 	Threshold int
 	// FineThreshold is the same for answers that tell more of where somebody is than the country. Default five times
@@ -37,12 +44,25 @@ type Config struct {
 	FineThreshold int
 	// Timeout bounds a report in time. Default 30 s.
 	Timeout time.Duration
+	// LiveEvery is how often a live stream tells the numbers of now. Default 5 s.
+	LiveEvery time.Duration
 	// Memory bounds each statement of a report, in bytes. Default 1 GiB.
 	Memory int64
+	// NoiseKey is the file of the key that the noise of answers is drawn by (package noise). It is made where there is
+	// none. Several query processes of one deployment MUST have the same. Required, but with Exact.
+	NoiseKey string
+	// Exact tells numbers without noise. Whoever knows all but one person can then find out about that one.
+	Exact bool
+	// Bare, which needs Exact, leaves nothing but the threshold: no group goes because of another, no answer is kept or held
+	// against earlier ones. It is for tests and measurements.
+	Bare bool
 }
 
-// maxRows is the most rows of an answer.
-const maxRows = 1000
+// The most rows of an answer: of one that is read, and of one that leaves as a file.
+const (
+	maxRows   = 1000
+	maxExport = 100_000
+)
 
 // auditTimeout bounds the writing of an audit record, which goes on when the caller has left.
 const auditTimeout = 5 * time.Second
@@ -67,12 +87,16 @@ type Deps struct {
 
 // Query is safe for concurrent use.
 type Query struct {
-	config  Config
-	deps    Deps
-	planner *planner
-	grants  *grants
-	metrics metrics
-	engine  *gin.Engine
+	config   Config
+	deps     Deps
+	planner  *planner
+	noise    *noise.Noise // nil: numbers are exact
+	hash     *noise.Noise // names questions; its noise is not drawn
+	guard    *access.Guard
+	auditSQL string
+	live     *live
+	metrics  metrics
+	engine   *gin.Engine
 }
 
 // New reads the statements and builds the routes.
@@ -86,24 +110,57 @@ func New(config Config, deps Deps) (*Query, error) {
 	if config.Timeout == 0 {
 		config.Timeout = 30 * time.Second
 	}
+	if config.LiveEvery == 0 {
+		config.LiveEvery = 5 * time.Second
+	}
 	if config.Memory == 0 {
 		config.Memory = 1 << 30
 	}
-	if config.Grants == "" || config.Threshold < 2 || config.FineThreshold < config.Threshold || config.Timeout < 0 || config.Memory < 0 {
+	if config.Grants == "" || config.Threshold < 2 || config.FineThreshold < config.Threshold || config.Timeout < 0 || config.LiveEvery < 0 || config.Memory < 0 {
 		return nil, errors.New("configure query: a grants file, a threshold of 2 or more and positive limits are required")
+	}
+	guard, err := access.New(access.Config{Keys: config.Grants, Issuers: config.Issuers, Policies: config.Policies}, deps.Log, deps.Now)
+	if err != nil {
+		return nil, fmt.Errorf("configure query: %w", err)
+	}
+	auditSQL, err := auditStatement()
+	if err != nil {
+		return nil, fmt.Errorf("configure query: %w", err)
 	}
 	p, err := newPlanner(config.Threshold, config.FineThreshold)
 	if err != nil {
 		return nil, fmt.Errorf("configure query: %w", err)
 	}
 	q := &Query{
-		config: config, deps: deps, planner: p, grants: &grants{file: config.Grants},
+		config: config, deps: deps, planner: p, guard: guard, auditSQL: auditSQL, live: newLive(),
 		metrics: newMetrics(deps.Metrics), engine: httpx.NewEngine(deps.Log, deps.Random),
+	}
+	if config.NoiseKey == "" && !config.Exact || config.Bare && !config.Exact {
+		return nil, errors.New("configure query: a file for the key of the noise is required")
+	}
+	var key [noise.KeySize]byte // of this process only, if there is no other
+	if _, err := io.ReadFull(deps.Random, key[:]); err != nil {
+		return nil, fmt.Errorf("configure query: %w", err)
+	}
+	if config.NoiseKey != "" {
+		if key, err = noise.Key(config.NoiseKey, deps.Random); err != nil {
+			return nil, fmt.Errorf("configure query: %w", err)
+		}
+	}
+	// One person is as likely to be the difference whatever the threshold of a report is.
+	if q.hash = noise.New(key, (config.Threshold+1)/2); !config.Exact {
+		q.noise = q.hash
 	}
 	q.engine.GET("/healthz", func(g *gin.Context) { g.Status(http.StatusOK) })
 	q.engine.GET("/readyz", q.ready)
 	q.engine.GET("/v1/catalogue", q.getCatalogue)
 	q.engine.GET("/v1/reports/:report", q.getReport)
+	q.engine.GET("/v1/live", q.getLive)
+	q.engine.GET("/v1/segments", q.segmentRoute(segmentsRead, q.listSegments))
+	q.engine.GET("/v1/segments/:name", q.segmentRoute(segmentsRead, q.getSegment))
+	q.engine.PUT("/v1/segments/:name", q.segmentRoute(segmentsChanged, q.putSegment))
+	q.engine.DELETE("/v1/segments/:name", q.segmentRoute(segmentsChanged, q.deleteSegment))
+	q.engine.GET("/v1/audit", q.getAudit)
 	return q, nil
 }
 
@@ -119,7 +176,7 @@ func (q *Query) ready(g *gin.Context) {
 		return nil
 	})
 	if err == nil {
-		_, err = q.grants.current()
+		err = q.guard.Ready()
 	}
 	if err != nil {
 		q.deps.Log.WarnContext(ctx, "not ready", "error", err)
@@ -133,7 +190,7 @@ func (q *Query) ready(g *gin.Context) {
 func (q *Query) getReport(g *gin.Context) {
 	started := q.deps.Now()
 	record := audit{time: started}
-	answer, err := q.read(g, &record)
+	answer, r, err := q.read(g, &record)
 	record.duration = q.deps.Now().Sub(started)
 	if err != nil {
 		err = q.explain(g.Request.Context(), err)
@@ -153,37 +210,43 @@ func (q *Query) getReport(g *gin.Context) {
 		httpx.WriteProblem(g.Writer, err)
 		return
 	}
-	httpx.WriteJSON(g.Writer, http.StatusOK, answer)
+	if err := r.reply(g.Writer, g.Request, answer); err != nil {
+		httpx.WriteProblem(g.Writer, q.explain(g.Request.Context(), err))
+	}
 }
 
 // read is everything between the request and the audit: an *Answer, or an *Explanation of how it would come about. It
 // fills the record as far as it comes.
-func (q *Query) read(g *gin.Context, record *audit) (any, error) {
-	key, err := q.grants.authenticate(g.GetHeader("Authorization"))
+func (q *Query) read(g *gin.Context, record *audit) (any, *request, error) {
+	caller, err := q.guard.Authenticate(g.Request.Context(), g.GetHeader("Authorization"))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	record.actor = key.ID
-	r, fault := q.parse(g, key, record)
+	record.actor = caller.ID
+	r, fault := q.parse(g, caller, record)
 	if fault != nil {
-		return nil, fault
+		return nil, nil, fault
 	}
+	r.filters = canonical(r.filters)
 	planned, fault := q.planner.plan(r)
 	if fault != nil {
-		return nil, fault
+		return nil, nil, fault
+	}
+	if fault := q.guard.Allow(caller, q.planner.asked(r, planned)); fault != nil {
+		return nil, nil, fault
 	}
 	if r.explain {
-		return planned.explain(r), nil
+		return planned.explain(r), r, nil
 	}
 	record.columns = planned.columns
 	ctx, cancel := context.WithTimeout(g.Request.Context(), q.config.Timeout)
 	defer cancel()
 	answer, err := q.run(ctx, r, planned)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	record.rows, record.suppressed = len(answer.Rows), answer.Suppressed.Groups
-	return answer, nil
+	return answer, r, nil
 }
 
 // explain turns a failure into what the caller may know. What is no fault of the caller's is logged here, once.

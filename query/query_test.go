@@ -25,6 +25,7 @@ import (
 	"github.com/sekisho/sekisho/internal/site"
 	"github.com/sekisho/sekisho/internal/testkit"
 	"github.com/sekisho/sekisho/query"
+	"github.com/sekisho/sekisho/query/access"
 )
 
 func TestMain(m *testing.M) {
@@ -66,7 +67,9 @@ func newDeskOf(t *testing.T, store query.Store, config query.Config) *desk {
 	}
 	d := &desk{t: t, grants: filepath.Join(t.TempDir(), "grants.json"), log: &strings.Builder{}}
 	d.key = d.create([]string{"usage_based_development", "customer_support", "security_incident", "contract_management"}, "shop")
-	config.Grants = d.grants
+	if config.Grants = d.grants; config.NoiseKey == "" && !config.Exact {
+		config.Exact, config.Bare = true, true
+	}
 	d.query, err = query.New(config, query.Deps{
 		Store: store, Sites: registry, Policies: policies, Log: slog.New(slog.NewTextHandler(&locked{w: d.log}, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Metrics: prometheus.NewRegistry(), Random: rand.Reader, Now: func() time.Time { return noon },
@@ -90,7 +93,9 @@ func (l *locked) Write(b []byte) (int, error) {
 
 func (d *desk) create(purposes []string, sites ...string) string {
 	d.t.Helper()
-	key, err := query.CreateKey(d.grants, "test", purposes, sites, rand.Reader, noon)
+	key, err := access.CreateKey(d.grants, "test", access.Grant{
+		Roles: []access.Role{access.Analyst, access.Exporter}, Purposes: purposes, Sites: sites,
+	}, rand.Reader, noon)
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -496,17 +501,17 @@ func TestKeysAreHashedAndScopedAndRevoked(t *testing.T) {
 	if status, _ := d.get(d.key, path); status != http.StatusOK {
 		t.Errorf("a good key: %d", status)
 	}
-	if err := query.RevokeKey(d.grants, strings.Split(d.key, "_")[1]); err != nil {
+	if err := access.RevokeKey(d.grants, strings.Split(d.key, "_")[1]); err != nil {
 		t.Fatal(err)
 	}
 	if status, _ := d.get(d.key, path); status != http.StatusUnauthorized {
 		t.Errorf("a revoked key: %d", status)
 	}
-	if err := query.RevokeKey(d.grants, "ffffffff"); err == nil {
+	if err := access.RevokeKey(d.grants, "ffffffff"); err == nil {
 		t.Error("a key that is not there is revoked")
 	}
 	d.create([]string{"customer_support"}, "shop")
-	keys, err := query.Keys(d.grants)
+	keys, err := access.Keys(d.grants)
 	if err != nil || len(keys) != 1 || keys[0].Purposes[0] != "customer_support" {
 		t.Errorf("%+v, %v", keys, err)
 	}

@@ -222,12 +222,12 @@ var basics = []report{
 
 // describe tells what a part adds to the rows.
 func (p *part) describe() []Column {
-	if p.into != "" {
-		return []Column{{p.into, p.label}}
-	}
 	described := make([]Column, len(p.columns))
 	for i, c := range p.columns {
-		described[i] = Column{c.name, c.label}
+		described[i] = Column{Name: c.name, Label: c.label, kind: c.kind}
+	}
+	if p.into != "" {
+		return []Column{{Name: p.into, Label: p.label, nested: described}}
 	}
 	return described
 }

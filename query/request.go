@@ -16,6 +16,8 @@ import (
 	"github.com/sekisho/sekisho/internal/core"
 	"github.com/sekisho/sekisho/internal/policy"
 	"github.com/sekisho/sekisho/internal/site"
+	"github.com/sekisho/sekisho/query/access"
+	"github.com/sekisho/sekisho/query/format"
 )
 
 // Limits of a request.
@@ -30,7 +32,7 @@ var intervals = []string{"hour", "day", "week", "month"}
 
 // common are the parameters that every report takes.
 var common = []string{
-	"site", "purpose", "from", "to", "filter", "compare", "compare_from", "compare_to", "sample", "limit", "cursor", "explain",
+	"site", "purpose", "from", "to", "filter", "compare", "compare_from", "compare_to", "sample", "limit", "cursor", "explain", "format", "segment",
 }
 
 // picks are those that pick among the rows behind the gate.
@@ -70,6 +72,9 @@ type request struct {
 	conditions map[string][]string
 	reads      []string
 	explain    bool
+	// form and language are how the answer travels.
+	form     format.Form
+	language format.Language
 }
 
 func invalid(field, message string) *core.Error {
@@ -78,7 +83,7 @@ func invalid(field, message string) *core.Error {
 
 // parse reads a request and holds it against the grant. It notes in the record what is known by name: a submitted
 // value that names nothing is never recorded.
-func (q *Query) parse(g *gin.Context, key *Grant, record *audit) (*request, *core.Error) {
+func (q *Query) parse(g *gin.Context, caller *access.Caller, record *audit) (*request, *core.Error) {
 	r := &request{limit: defaultLimit, sample: 1, bound: map[string]string{}, given: map[string]int{}, conditions: map[string][]string{}}
 	var ok bool
 	if r.report, ok = reportNamed(g.Param("report")); !ok {
@@ -89,7 +94,12 @@ func (q *Query) parse(g *gin.Context, key *Grant, record *audit) (*request, *cor
 	if fault := r.report.accepts(values); fault != nil {
 		return nil, fault
 	}
-	if fault := q.admit(r, values.Get("site"), values.Get("purpose"), key, record); fault != nil {
+	var fault *core.Error
+	if r.form, fault = format.Negotiate(g.GetHeader("Accept"), values.Get("format")); fault != nil {
+		return nil, fault
+	}
+	r.language = format.Preferred(g.GetHeader("Accept-Language"))
+	if fault := q.admit(r, values.Get("site"), values.Get("purpose"), caller, record); fault != nil {
 		return nil, fault
 	}
 	if fault := r.readPeriods(values, q.deps.Now()); fault != nil {
@@ -106,6 +116,11 @@ func (q *Query) parse(g *gin.Context, key *Grant, record *audit) (*request, *cor
 		}
 		r.filters = append(r.filters, parsed)
 		record.filters = append(record.filters, parsed.shape())
+	}
+	if _, asked := values["segment"]; asked {
+		if fault := q.addSegment(g.Request.Context(), r, values.Get("segment"), record); fault != nil {
+			return nil, fault
+		}
 	}
 	for _, p := range r.report.takes {
 		if fault := p.bind(values[p.name], r.bound); fault != nil {
@@ -170,9 +185,13 @@ func (r *request) readExtent(values url.Values) *core.Error {
 		r.limit = maxRows
 	}
 	if v := values.Get("limit"); v != "" {
+		most := maxRows
+		if r.leaves() {
+			most = maxExport
+		}
 		n, err := strconv.Atoi(v)
-		if err != nil || n < 1 || n > maxRows {
-			return invalid("limit", "not a whole number from 1 to 1000")
+		if err != nil || n < 1 || n > most {
+			return invalid("limit", "not a whole number from 1 to 1000; to 100000 for a file")
 		}
 		r.limit = n
 	}
@@ -208,7 +227,7 @@ func cursorAt(offset int) string {
 
 // admit holds site and purpose against the grant and the policy in force. Whether a site exists is told only to those
 // who may read it.
-func (q *Query) admit(r *request, siteID, purposeID string, key *Grant, record *audit) *core.Error {
+func (q *Query) admit(r *request, siteID, purposeID string, caller *access.Caller, record *audit) *core.Error {
 	if siteID == "" {
 		return &core.Error{Code: core.CodeMissing, Field: "site", Message: "a read names its site"}
 	}
@@ -219,8 +238,8 @@ func (q *Query) admit(r *request, siteID, purposeID string, key *Grant, record *
 	if known {
 		record.site = where.ID
 	}
-	if !slices.Contains(key.Sites, siteID) {
-		return &core.Error{Code: core.CodeForbidden, Field: "site", Message: "the key has no grant for the site"}
+	if fault := caller.Reaches(siteID); fault != nil {
+		return fault
 	}
 	if !known {
 		return invalid("site", "the site is not in the registry")
@@ -234,13 +253,7 @@ func (q *Query) admit(r *request, siteID, purposeID string, key *Grant, record *
 		return invalid("purpose", "the policy in force has no such purpose")
 	}
 	record.purpose = r.purpose.ID
-	if !slices.Contains(key.Purposes, r.purpose.ID) {
-		return &core.Error{Code: core.CodePurposeDenied, Field: "purpose", Message: "the key has no grant for the purpose"}
-	}
-	if r.purpose.Basis[where.Jurisdiction] == core.NoBasis {
-		return &core.Error{Code: core.CodePurposeDenied, Field: "purpose", Message: "the purpose has no legal basis where the site is"}
-	}
-	return nil
+	return caller.Holds(where.ID, r.purpose.ID)
 }
 
 // readPeriods reads the period and the one to compare it with.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sekisho/sekisho/internal/clickhouse"
 	"github.com/sekisho/sekisho/internal/core"
+	"github.com/sekisho/sekisho/query/noise"
 )
 
 // Answer is a report as its caller sees it (schemas/openapi/query.v1.yaml).
@@ -32,6 +33,7 @@ type Answer struct {
 	Next       string     `json:"next,omitempty"` // cursor of the rows that follow
 	Suppressed Suppressed `json:"suppressed"`
 	Coverage   Coverage   `json:"coverage"`
+	Release    *Release   `json:"release,omitempty"`
 	Remarks    []Remark   `json:"remarks,omitempty"`
 }
 
@@ -51,6 +53,9 @@ type Period struct {
 type Column struct {
 	Name  string `json:"name"`
 	Label label  `json:"label"`
+
+	kind   kind
+	nested []Column // of rows within the rows
 }
 
 // Row is a row by column name.
@@ -78,7 +83,7 @@ type LeftOut struct {
 	Text  label   `json:"text"`
 }
 
-// run reads every part, suppresses, compares, and reads the coverage.
+// run releases an answer, and compares it.
 func (q *Query) run(ctx context.Context, r *request, planned *plan) (*Answer, error) {
 	a := &Answer{
 		Report: r.report.name, Site: r.site.ID, Purpose: r.purpose.ID, Policy: r.pack.Version,
@@ -94,27 +99,27 @@ func (q *Query) run(ctx context.Context, r *request, planned *plan) (*Answer, er
 	for _, s := range planned.parts {
 		a.Columns = append(a.Columns, s.part.describe()...)
 	}
-	read, err := q.readParts(ctx, r, planned)
+	told, err := q.release(ctx, r, planned)
 	if err != nil {
 		return nil, err
 	}
-	a.Rows, a.Suppressed.Groups = read.rows, read.withheld
-	if a.Truncated = r.offset+len(read.rows) < read.shown; a.Truncated {
-		a.Next = cursorAt(r.offset + len(read.rows))
+	a.Rows, a.Suppressed.Groups, a.Coverage = told.page(r.offset, r.limit), told.Withheld, told.Coverage
+	if a.Truncated = r.offset+len(a.Rows) < told.Shown; a.Truncated {
+		a.Next = cursorAt(r.offset + len(a.Rows))
 	}
-	if a.Suppressed.Groups > 0 {
-		a.Suppressed.Reason = fmt.Sprintf("fewer than %d subjects", planned.k)
+	a.Suppressed.why(planned.k, q.noise != nil)
+	if !q.config.Bare {
+		a.Release = told.describe(r)
 	}
 	if !r.before.from.IsZero() {
-		before, err := q.readParts(ctx, r, planned.over(r.before.from, r.before.to))
+		earlier := *r
+		earlier.from, earlier.to = r.before.from, r.before.to
+		before, err := q.release(ctx, &earlier, planned.over(r.before.from, r.before.to))
 		if err != nil {
 			return nil, err
 		}
 		a.Compared = &Period{r.before.from, r.before.to}
-		a.compare(before.rows, planned.columnsOfRows())
-	}
-	if a.Coverage, err = q.cover(ctx, planned); err != nil {
-		return nil, fmt.Errorf("run coverage: %w", err)
+		a.compare(before.Rows, planned.columnsOfRows())
 	}
 	return a, nil
 }
@@ -122,8 +127,14 @@ func (q *Query) run(ctx context.Context, r *request, planned *plan) (*Answer, er
 // rowsRead are the rows of a report as they may be shown.
 type rowsRead struct {
 	rows     []Row
-	shown    int // groups large enough, also those that the limit cut off
+	shown    int // groups that may be shown, also those that were too many to be read
 	withheld int
+}
+
+// page are some of the rows. What is released does not depend on how many are asked for.
+func (l *release) page(offset, limit int) []Row {
+	offset = min(offset, len(l.Rows))
+	return l.Rows[offset:min(offset+limit, len(l.Rows))]
 }
 
 // readParts reads all parts over one period.
@@ -134,14 +145,15 @@ func (q *Query) readParts(ctx context.Context, r *request, planned *plan) (*rows
 		if err != nil {
 			return nil, fmt.Errorf("run report: %w", err)
 		}
-		shown := read.suppress(planned.k)
+		told := q.disclose(r, planned, s.part, read)
+		shown := told.rows
 		for _, row := range shown {
 			row.scale(s.part.columns, r.sample)
 		}
-		all.withheld += read.small
+		all.withheld += told.withheld
 		switch {
 		case i == 0:
-			all.rows, all.shown = shown, read.all-read.small
+			all.rows, all.shown = shown, told.all
 		case len(all.rows) == 0:
 			// The totals themselves are withheld, and so is all that adds to them.
 		case s.part.into != "":
@@ -179,8 +191,8 @@ func (row Row) scale(columns []column, sample float64) {
 // result is a part as read, before suppression.
 type result struct {
 	groups        []group
-	small         int    // groups under the threshold, also those beyond the limit
-	smallSubjects uint64 // subjects of them, each group's added
+	small         int    // groups under the threshold
+	smallSubjects uint64 // subjects that are surely behind all of them together
 	all           int    // groups
 }
 
@@ -192,19 +204,8 @@ type group struct {
 	low, high uint64 // least and greatest hash of them
 }
 
-// suppress returns the rows that rest on at least k subjects.
-func (r *result) suppress(k int) []Row {
-	shown := make([]Row, 0, len(r.groups))
-	for _, g := range r.groups {
-		if g.subjects >= uint64(k) { //nolint:gosec // G115: k is at least 2
-			shown = append(shown, g.row)
-		}
-	}
-	return shown
-}
-
 func (q *Query) limits() clickhouse.Limits {
-	return clickhouse.Limits{Time: q.config.Timeout, Memory: q.config.Memory, Rows: maxRows}
+	return clickhouse.Limits{Time: q.config.Timeout, Memory: q.config.Memory, Rows: maxExport}
 }
 
 func (q *Query) runPart(ctx context.Context, s statement, params map[string]string, location *time.Location) (*result, error) {
@@ -270,21 +271,19 @@ func (c *cell) value(k kind, location *time.Location) any {
 }
 
 // cover counts what the purpose sees of the site and the period, what the gate held back, and what was never stored.
-func (q *Query) cover(ctx context.Context, planned *plan) (Coverage, error) {
+func (q *Query) cover(ctx context.Context, r *request, planned *plan) (Coverage, error) {
 	coverage := Coverage{Included: new(uint64), LeftOut: []LeftOut{}}
 	err := q.deps.Store.Select(ctx, planned.coverage, planned.params, q.limits(), func(rows clickhouse.Rows) error {
 		for rows.Next() {
 			var (
 				reason      string
 				n, subjects uint64
+				who         noise.Cohort
 			)
-			if err := rows.Scan(&reason, &n, &subjects); err != nil {
+			if err := rows.Scan(&reason, &n, &subjects, &who.Low, &who.High, &who.People); err != nil {
 				return err
 			}
-			shown := &n
-			if subjects < uint64(planned.k) { //nolint:gosec // G115: at least 2
-				shown = nil
-			}
+			shown := q.covered(r, planned, reason, n, subjects, who)
 			if reason == "" {
 				coverage.Included = shown
 				continue
@@ -313,6 +312,24 @@ func (q *Query) cover(ctx context.Context, planned *plan) (Coverage, error) {
 		return Coverage{}, err
 	}
 	return coverage, nil
+}
+
+// covered is a number of events as it may be told; nil where too few subjects are behind it.
+func (q *Query) covered(r *request, planned *plan, reason string, n, subjects uint64, who noise.Cohort) *uint64 {
+	k := uint64(planned.k) //nolint:gosec // G115: at least 2
+	if subjects < k {
+		return nil
+	}
+	if q.noise != nil {
+		all := *r
+		all.filters = nil // the coverage is of all events of the period
+		c := q.noise.Cell(append(all.definition(&part{}, nil), "coverage", reason), who)
+		if !c.Passes(subjects, k) {
+			return nil
+		}
+		n = c.Count("events", n)
+	}
+	return &n
 }
 
 // leftOutTexts say why events were left out: by the gate, or by the pipeline before they were stored.

@@ -16,6 +16,7 @@ import (
 	"github.com/sekisho/sekisho/internal/policy"
 	"github.com/sekisho/sekisho/internal/site"
 	"github.com/sekisho/sekisho/query"
+	"github.com/sekisho/sekisho/query/access"
 )
 
 // grantsFile is where API keys and their grants are kept.
@@ -30,7 +31,8 @@ func grantsFile(cfg *config.Config) string {
 func runQuery(ctx context.Context, cfg *config.Config, db *clickhouse.DB, policies *policy.Register, sites *site.Registry, logger *slog.Logger) error {
 	metrics := prometheus.NewRegistry()
 	q, err := query.New(query.Config{
-		Grants: grantsFile(cfg), Threshold: cfg.Query.Threshold, Timeout: cfg.Query.Timeout, Memory: cfg.Query.Memory,
+		Grants: grantsFile(cfg), Issuers: cfg.Query.Access, Policies: cfg.Query.Policies, Threshold: cfg.Query.Threshold, Timeout: cfg.Query.Timeout, Memory: cfg.Query.Memory,
+		NoiseKey: cfg.Path("noise.key"), Exact: cfg.Query.Exact,
 	}, query.Deps{
 		Store: db, Sites: sites, Policies: policies, Log: logger, Metrics: metrics, Random: rand.Reader, Now: time.Now,
 	})
@@ -62,14 +64,15 @@ func (queryCommand) Run(ctx context.Context, cfg *config.Config, logger *slog.Lo
 
 // keyCommand keeps the API keys of the query service.
 type keyCommand struct {
-	Create keyCreate `cmd:"" help:"Make an API key that may read some sites for some purposes. It is shown once."`
-	List   keyList   `cmd:"" help:"List the keys by id, name, purposes and sites."`
+	Create keyCreate `cmd:"" help:"Make an API key for some sites and purposes. It is shown once."`
+	List   keyList   `cmd:"" help:"List the keys by id, name, roles, purposes and sites."`
 	Revoke keyRevoke `cmd:"" help:"Revoke a key. A running query service refuses it at once."`
 }
 
 type keyCreate struct {
 	Name    string   `help:"Who the key is for." required:""`
-	Purpose []string `help:"A purpose it may read for; repeat it for more." required:""`
+	Role    []string `help:"What it may do: analyst reads, exporter takes answers away as files, officer releases what leaves the company, auditor reads the audit. Repeat it for more." enum:"analyst,exporter,officer,auditor" default:"analyst"`
+	Purpose []string `help:"A purpose it may read for; repeat it for more. An auditor needs none."`
 	Site    []string `help:"A site it may read; repeat it for more." required:""`
 }
 
@@ -79,7 +82,11 @@ func (k keyCreate) Run(cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	key, err := createKey(cfg, policies, sites, k.Name, k.Purpose, k.Site)
+	roles := make([]access.Role, len(k.Role))
+	for i, r := range k.Role {
+		roles[i] = access.Role(r)
+	}
+	key, err := createKey(cfg, policies, sites, k.Name, k.Purpose, k.Site, roles...)
 	if err != nil {
 		return err
 	}
@@ -87,8 +94,11 @@ func (k keyCreate) Run(cfg *config.Config) error {
 	return nil
 }
 
-// createKey refuses a grant for what no registry names: it would be a typing error, and never match.
-func createKey(cfg *config.Config, policies *policy.Register, sites *site.Registry, name string, purposes, siteIDs []string) (string, error) {
+// createKey refuses a grant for what no registry names: it would be a typing error, and never match. Without a role it is
+// an analyst's.
+func createKey(
+	cfg *config.Config, policies *policy.Register, sites *site.Registry, name string, purposes, siteIDs []string, roles ...access.Role,
+) (string, error) {
 	for _, id := range siteIDs {
 		s, ok := sites.Get(id)
 		if !ok {
@@ -104,19 +114,19 @@ func createKey(cfg *config.Config, policies *policy.Register, sites *site.Regist
 			}
 		}
 	}
-	return query.CreateKey(grantsFile(cfg), name, purposes, siteIDs, rand.Reader, time.Now())
+	return access.CreateKey(grantsFile(cfg), name, access.Grant{Roles: roles, Purposes: purposes, Sites: siteIDs}, rand.Reader, time.Now())
 }
 
 type keyList struct{}
 
 // Run implements the command.
 func (keyList) Run(cfg *config.Config) error {
-	keys, err := query.Keys(grantsFile(cfg))
+	keys, err := access.Keys(grantsFile(cfg))
 	if err != nil {
 		return err
 	}
 	for _, k := range keys {
-		fmt.Printf("%s  %s  purposes %v  sites %v  created %s\n", k.ID, k.Name, k.Purposes, k.Sites, k.Created.Format(time.RFC3339))
+		fmt.Printf("%s  %s  roles %v  purposes %v  sites %v  created %s\n", k.ID, k.Name, k.Roles, k.Purposes, k.Sites, k.Created.Format(time.RFC3339))
 	}
 	return nil
 }
@@ -126,4 +136,4 @@ type keyRevoke struct {
 }
 
 // Run implements the command.
-func (k keyRevoke) Run(cfg *config.Config) error { return query.RevokeKey(grantsFile(cfg), k.ID) }
+func (k keyRevoke) Run(cfg *config.Config) error { return access.RevokeKey(grantsFile(cfg), k.ID) }

@@ -84,9 +84,12 @@ type Query struct {
 	Addr        string        `help:"Address to listen on." default:"127.0.0.1:8082" env:"ADDR"`
 	MetricsAddr string        `help:"Internal address of its metrics." default:"127.0.0.1:8084" env:"METRICS_ADDR"`
 	Grants      string        `help:"File of API keys and grants. Empty: grants.json in the data directory." env:"GRANTS" type:"path"`
+	Access      string        `help:"File of OpenID Connect issuers and what their claims grant. Empty: API keys only." env:"ACCESS" type:"path" placeholder:"FILE"`
+	Policies    string        `help:"File of Cedar policies that say who may read what. Empty: those that ship with the program." env:"POLICIES" type:"path" placeholder:"FILE"`
 	Threshold   int           `help:"Groups with fewer subjects are withheld." default:"10" env:"THRESHOLD"`
 	Timeout     time.Duration `help:"Limit of one report." default:"30s" env:"TIMEOUT"`
 	Memory      int64         `help:"Memory limit of each statement of a report, bytes." default:"1073741824" env:"MEMORY"`
+	Exact       bool          `help:"Tell numbers without noise. Whoever knows all but one person can then find out about that one." env:"EXACT"`
 }
 
 // Sample is the sample site that "sekisho up" serves.
@@ -172,9 +175,11 @@ func (c *Config) Validate() error {
 	check(c.Query.Threshold >= 2, "query-threshold", "less than 2 singles people out")
 	check(c.Query.Timeout > 0, "query-timeout", "not positive")
 	check(c.Query.Memory > 0, "query-memory", "not positive")
-	if c.Sites != "" {
-		_, err := os.Stat(c.Sites)
-		check(err == nil, "sites", "cannot be read")
+	for name, file := range map[string]string{"sites": c.Sites, "query-access": c.Query.Access, "query-policies": c.Query.Policies} {
+		if file != "" {
+			_, err := os.Stat(file)
+			check(err == nil, name, "cannot be read")
+		}
 	}
 	return errors.Join(faults...)
 }

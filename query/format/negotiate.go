@@ -10,9 +10,6 @@ import (
 	"github.com/sekisho/sekisho/internal/core"
 )
 
-// CodeNotAcceptable is the code of a request that accepts none of the forms (406).
-const CodeNotAcceptable core.Code = "not_acceptable"
-
 // Language is that of a CSV header row. The zero value is none: the columns' names.
 type Language string
 
@@ -46,7 +43,7 @@ func Negotiate(accept, parameter string) (Form, *core.Error) {
 	}
 	if highest == 0 {
 		return JSON, &core.Error{
-			Code: CodeNotAcceptable, Field: "Accept",
+			Code: core.CodeNotAcceptable, Field: "Accept",
 			Message: "an answer is application/json, text/csv, application/x-ndjson or application/vnd.apache.parquet",
 		}
 	}

@@ -51,7 +51,7 @@ func TestAClientGetsTheFormItAsksFor(t *testing.T) {
 
 func TestAClientThatTakesNoFormIsRefused(t *testing.T) {
 	for _, accept := range []string{"image/png", "text/csv;q=0", "application/json;q=0, */*;q=0", "text/csv;header=absent", "text/html, application/xml", ",", ";;;"} {
-		if _, fault := format.Negotiate(accept, ""); fault == nil || fault.Code != format.CodeNotAcceptable || fault.Field != "Accept" {
+		if _, fault := format.Negotiate(accept, ""); fault == nil || fault.Code != core.CodeNotAcceptable || fault.Field != "Accept" {
 			t.Errorf("%q: %v", accept, fault)
 		}
 	}

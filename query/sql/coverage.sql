@@ -1,4 +1,4 @@
-SELECT toString(left_out), toUInt64(count), toUInt64({{subjects}})
+SELECT toString(left_out), toUInt64(count), toUInt64({{subjects}}), toUInt64(low), toUInt64(high), toUInt64(people)
 FROM
 (
     SELECT left_out, count() AS count, {{people "1"}}

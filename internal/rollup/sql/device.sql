@@ -1,0 +1,10 @@
+SELECT
+    day,
+    device,
+    browser,
+    os,
+    {{cell "1"}},
+    uniqExactIf(session_id, session_id != 0) AS sessions,
+    countIf(type = 'page_view') AS views
+FROM numbered
+GROUP BY day, device, browser, os

@@ -1,0 +1,23 @@
+-- A session enters by its first page view. A bounce is a session of one page view in which nothing was
+-- done. A session has one subject.
+SELECT
+    day,
+    tupleElement(origin, 1) AS host,
+    tupleElement(origin, 2) AS path,
+    {{cell "1"}},
+    count() AS sessions,
+    sum(viewed) AS views,
+    countIf(viewed = 1 AND acts = 0) AS bounces
+FROM
+(
+    SELECT
+        session_id, day, subject, daily, number,
+        argMinIf((numbered.host, numbered.path), (time, event_id), type = 'page_view') AS origin,
+        countIf(type = 'page_view') AS viewed,
+        countIf(type IN ('operation', 'purchase', 'search', 'custom')) AS acts
+    FROM numbered
+    WHERE session_id != 0
+    GROUP BY session_id, day, subject, daily, number
+    HAVING viewed > 0
+)
+GROUP BY day, host, path

@@ -1,0 +1,5 @@
+SELECT
+    {{people}},
+    sum(rows) AS operations
+FROM cells
+HAVING count() > 0

@@ -1,0 +1,8 @@
+SELECT toString(left_out), toUInt64(count), toUInt64({{subjects}}), toUInt64(low), toUInt64(high), toUInt64(people)
+FROM
+(
+    SELECT left_out, sum(rows) AS count, {{people}}
+    FROM cells
+    GROUP BY left_out
+)
+ORDER BY left_out

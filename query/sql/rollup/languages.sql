@@ -1,0 +1,7 @@
+SELECT
+    language,
+    {{people}},
+    sum(cells.sessions) AS sessions,
+    sum(cells.views) AS page_views
+FROM cells
+GROUP BY language

@@ -1,0 +1,9 @@
+SELECT
+    referrer_host AS referrer,
+    {{people}},
+    sum(cells.sessions) AS sessions,
+    sum(cells.views) AS page_views,
+    sum(bounces) / sum(cells.sessions) AS bounce_rate
+FROM cells
+WHERE referrer != ''
+GROUP BY referrer

@@ -1,0 +1,9 @@
+SELECT
+    country,
+    region,
+    {{people}},
+    sum(cells.sessions) AS sessions,
+    sum(cells.views) AS page_views
+FROM cells
+WHERE region != ''
+GROUP BY country, region

@@ -1,0 +1,7 @@
+SELECT
+    toUnixTimestamp(hour) AS start,
+    {{people}},
+    sum(cells.sessions) AS sessions,
+    sum(cells.views) AS page_views
+FROM cells
+GROUP BY start
