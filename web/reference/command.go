@@ -18,7 +18,8 @@ func (r reader) command(d *document, o *operation) {
 	path, query := o.Path, []string{}
 	var headers []string
 	variable := func(name string) string {
-		name = strings.ToUpper(strings.ReplaceAll(strings.TrimPrefix(name, "Sekisho-"), "-", "_"))
+		// In lower case, as no variable of the reader's environment is: LANG is set, and means something else.
+		name = strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(name, "Sekisho-"), "-", "_"))
 		if !slices.Contains(o.Variables, name) {
 			o.Variables = append(o.Variables, name)
 		}
@@ -47,7 +48,7 @@ func (r reader) command(d *document, o *operation) {
 	if len(query) > 0 {
 		path += "?" + strings.Join(query, "&")
 	}
-	lines := []string{`curl -s "$BASE` + path + `"`}
+	lines := []string{`curl -s "$base` + path + `"`}
 	for _, h := range headers {
 		lines = append(lines, `-H "`+h+`"`)
 	}
@@ -67,10 +68,10 @@ func (r reader) command(d *document, o *operation) {
 
 // Command is the operation's command against a service, with the key where one is needed.
 func (d *document) Command(o *operation) string {
-	command := strings.Replace(o.Curl, "$BASE", "$"+d.Base, 1)
+	command := strings.Replace(o.Curl, "$base", "$"+d.Base, 1)
 	if len(o.Security) > 0 {
 		first, rest, more := strings.Cut(command, " \\\n")
-		command = first + " \\\n  -H \"Authorization: Bearer $KEY\""
+		command = first + " \\\n  -H \"Authorization: Bearer $key\""
 		if more {
 			command += " \\\n" + rest
 		}

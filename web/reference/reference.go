@@ -37,8 +37,8 @@ var languages = [...]string{"ja", "en"}
 // documents are the OpenAPI documents, schemas/openapi/<name>.v1.yaml, in the order of the pages. Base is the shell
 // variable that commands call the service by, and Default where it listens unless it is told otherwise.
 var documents = [...]struct{ name, base, address string }{
-	{"query", "QUERY", "http://127.0.0.1:8082"},
-	{"collector", "COLLECTOR", "http://127.0.0.1:8080"},
+	{"query", "query", "http://127.0.0.1:8082"},
+	{"collector", "collector", "http://127.0.0.1:8080"},
 }
 
 // contentPolicy lets a page load its style sheet and nothing else.

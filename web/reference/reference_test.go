@@ -265,7 +265,7 @@ func shown(t *testing.T, place *html.Node, want any) {
 	t.Errorf("the example %.80s… is not shown", text)
 }
 
-var variable = regexp.MustCompile(`\$[A-Z_]+`)
+var variable = regexp.MustCompile(`\$[a-z_]+`)
 
 // TestEveryCommandIsARequestOfTheContract takes the commands apart as a shell would, and holds them against the contract.
 func TestEveryCommandIsARequestOfTheContract(t *testing.T) {
@@ -280,13 +280,13 @@ func TestEveryCommandIsARequestOfTheContract(t *testing.T) {
 				continue
 			}
 			commands++
-			r := request(t, n.FirstChild.FirstChild.Data, map[string]string{"$" + d.base: "http://service.example", "$SITE": "shop", "$KEY": "sk_1"})
+			r := request(t, n.FirstChild.FirstChild.Data, map[string]string{"$" + d.base: "http://service.example", "$site": "shop", "$key": "sk_1"})
 			if err := contract.Permits(r); err != nil {
 				t.Errorf("%s: %v", label, err)
 			}
 			place := written(byID(doc, label))
 			for _, v := range variable.FindAllString(n.FirstChild.FirstChild.Data, -1) {
-				if v != "$"+d.base && v != "$KEY" && !strings.Contains(place, "Setfirst:") {
+				if v != "$"+d.base && v != "$key" && !strings.Contains(place, "Setfirst:") {
 					t.Errorf("%s does not say that %s is to be set", label, v)
 				}
 			}
@@ -576,7 +576,7 @@ components:
 	if given := d.Operations[0].Answers[0].Text; !ja.Said(given).Foreign || en.Said(given).Foreign {
 		t.Error("an English text is not marked on a Japanese page")
 	}
-	if d.Operations[0].Curl != `curl -s "$BASE/a?n=a+b"` {
+	if d.Operations[0].Curl != `curl -s "$base/a?n=a+b"` {
 		t.Error(d.Operations[0].Curl)
 	}
 }
