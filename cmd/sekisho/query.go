@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,6 +18,8 @@ import (
 	"github.com/sekisho/sekisho/internal/site"
 	"github.com/sekisho/sekisho/query"
 	"github.com/sekisho/sekisho/query/access"
+	"github.com/sekisho/sekisho/web/reference"
+	"github.com/sekisho/sekisho/web/report"
 )
 
 // grantsFile is where API keys and their grants are kept.
@@ -31,7 +34,8 @@ func grantsFile(cfg *config.Config) string {
 func runQuery(ctx context.Context, cfg *config.Config, db *clickhouse.DB, policies *policy.Register, sites *site.Registry, logger *slog.Logger) error {
 	metrics := prometheus.NewRegistry()
 	q, err := query.New(query.Config{
-		Grants: grantsFile(cfg), Issuers: cfg.Query.Access, Policies: cfg.Query.Policies, Threshold: cfg.Query.Threshold, Timeout: cfg.Query.Timeout, Memory: cfg.Query.Memory,
+		Grants: grantsFile(cfg), Issuers: cfg.Query.Access, Policies: cfg.Query.Policies, Threshold: cfg.Query.Threshold, FineThreshold: cfg.Query.FineThreshold,
+		Timeout: cfg.Query.Timeout, Memory: cfg.Query.Memory,
 		NoiseKey: cfg.Path("noise.key"), Exact: cfg.Query.Exact,
 	}, query.Deps{
 		Store: db, Sites: sites, Policies: policies, Log: logger, Metrics: metrics, Random: rand.Reader, Now: time.Now,
@@ -39,12 +43,34 @@ func runQuery(ctx context.Context, cfg *config.Config, db *clickhouse.DB, polici
 	if err != nil {
 		return err
 	}
+	handler, err := withPages(cfg, q.Handler())
+	if err != nil {
+		return err
+	}
 	work, wctx := errgroup.WithContext(ctx)
-	work.Go(func() error { return serve(wctx, "query", cfg.Query.Addr, q.Handler(), logger) })
+	work.Go(func() error { return serve(wctx, "query", cfg.Query.Addr, handler, logger) })
 	work.Go(func() error {
 		return serve(wctx, "query metrics", cfg.Query.MetricsAddr, metricsHandler(metrics), logger)
 	})
 	return work.Wait()
+}
+
+// withPages serves the API, its reference, and the report page, which asks the API as any program does.
+func withPages(cfg *config.Config, api http.Handler) (http.Handler, error) {
+	documents, err := reference.Handler()
+	if err != nil {
+		return nil, err
+	}
+	pages, err := report.Handler(report.Through(api), report.Options{Random: rand.Reader, Now: time.Now, Origin: cfg.Query.Origin})
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/", api)
+	mux.Handle("/{$}", pages)
+	mux.Handle(report.Prefix, pages)
+	mux.Handle("/reference/", documents)
+	return mux, nil
 }
 
 type queryCommand struct{}

@@ -17,6 +17,8 @@ import (
 	"github.com/sekisho/sekisho/internal/config"
 	"github.com/sekisho/sekisho/internal/policy"
 	"github.com/sekisho/sekisho/internal/site"
+	"github.com/sekisho/sekisho/query/access"
+	"github.com/sekisho/sekisho/web/report"
 	"github.com/sekisho/sekisho/web/sample"
 )
 
@@ -131,13 +133,14 @@ func announce(cfg *config.Config, policies *policy.Register, sites *site.Registr
 		fmt.Fprintf(&b, "  sample site       %s/\n", origin(cfg.Sample.Addr))
 	}
 	fmt.Fprintf(&b, "  collector         %s\n", cfg.Collector.URL)
-	fmt.Fprintf(&b, "  query service     http://%s\n", cfg.Query.Addr)
+	fmt.Fprintf(&b, "  query service     http://%s  its reference: http://%s/reference/\n", cfg.Query.Addr, cfg.Query.Addr)
 	fmt.Fprintf(&b, "  metrics           http://%s/metrics  http://%s/metrics  http://%s/metrics\n", cfg.Collector.MetricsAddr, cfg.Pipeline.Addr, cfg.Query.MetricsAddr)
 	if withSample {
 		key, err := demoKey(cfg, policies, sites)
 		if err != nil {
 			return err
 		}
+		fmt.Fprintf(&b, "  reports           http://%s%s  sign in with %s\n", cfg.Query.Addr, report.Prefix, key)
 		fmt.Fprintf(&b, "\n  A report, for one permitted purpose:\n\n    curl -s -H 'Authorization: Bearer %s' \\\n      'http://%s/v1/reports/overview?site=%s&purpose=%s'\n", key, cfg.Query.Addr, sampleSite, samplePurpose)
 	} else {
 		b.WriteString("\n  sekisho key create --name NAME --site SITE --purpose PURPOSE makes a key for reports.\n")
@@ -162,7 +165,7 @@ func demoKey(cfg *config.Config, policies *policy.Register, sites *site.Registry
 	if !errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("read demo key: %w", err)
 	}
-	key, err := createKey(cfg, policies, sites, "demo", samplePurposes, []string{sampleSite})
+	key, err := createKey(cfg, policies, sites, "demo", samplePurposes, []string{sampleSite}, access.Analyst, access.Exporter)
 	if err != nil {
 		return "", err
 	}

@@ -81,15 +81,17 @@ type Pipeline struct {
 
 // Query is the reading side.
 type Query struct {
-	Addr        string        `help:"Address to listen on." default:"127.0.0.1:8082" env:"ADDR"`
-	MetricsAddr string        `help:"Internal address of its metrics." default:"127.0.0.1:8084" env:"METRICS_ADDR"`
-	Grants      string        `help:"File of API keys and grants. Empty: grants.json in the data directory." env:"GRANTS" type:"path"`
-	Access      string        `help:"File of OpenID Connect issuers and what their claims grant. Empty: API keys only." env:"ACCESS" type:"path" placeholder:"FILE"`
-	Policies    string        `help:"File of Cedar policies that say who may read what. Empty: those that ship with the program." env:"POLICIES" type:"path" placeholder:"FILE"`
-	Threshold   int           `help:"Groups with fewer subjects are withheld." default:"10" env:"THRESHOLD"`
-	Timeout     time.Duration `help:"Limit of one report." default:"30s" env:"TIMEOUT"`
-	Memory      int64         `help:"Memory limit of each statement of a report, bytes." default:"1073741824" env:"MEMORY"`
-	Exact       bool          `help:"Tell numbers without noise. Whoever knows all but one person can then find out about that one." env:"EXACT"`
+	Addr          string        `help:"Address to listen on." default:"127.0.0.1:8082" env:"ADDR"`
+	MetricsAddr   string        `help:"Internal address of its metrics." default:"127.0.0.1:8084" env:"METRICS_ADDR"`
+	Grants        string        `help:"File of API keys and grants. Empty: grants.json in the data directory." env:"GRANTS" type:"path"`
+	Access        string        `help:"File of OpenID Connect issuers and what their claims grant. Empty: API keys only." env:"ACCESS" type:"path" placeholder:"FILE"`
+	Policies      string        `help:"File of Cedar policies that say who may read what. Empty: those that ship with the program." env:"POLICIES" type:"path" placeholder:"FILE"`
+	Threshold     int           `help:"Groups with fewer subjects are withheld." default:"10" env:"THRESHOLD"`
+	FineThreshold int           `help:"The same for what tells more of where somebody is than the country. 0: five times the threshold." default:"0" env:"FINE_THRESHOLD"`
+	Origin        string        `help:"Where browsers reach the report page, such as https://reports.example, when a proxy tells another host." env:"ORIGIN"`
+	Timeout       time.Duration `help:"Limit of one report." default:"30s" env:"TIMEOUT"`
+	Memory        int64         `help:"Memory limit of each statement of a report, bytes." default:"1073741824" env:"MEMORY"`
+	Exact         bool          `help:"Tell numbers without noise. Whoever knows all but one person can then find out about that one." env:"EXACT"`
 }
 
 // Sample is the sample site that "sekisho up" serves.
@@ -173,6 +175,7 @@ func (c *Config) Validate() error {
 	check(c.Collector.Rate > 0 && c.Collector.Burst > 0, "collector-rate", "rate and burst must be positive")
 	check(c.Pipeline.FlushInterval > 0, "pipeline-flush-interval", "not positive")
 	check(c.Query.Threshold >= 2, "query-threshold", "less than 2 singles people out")
+	check(c.Query.FineThreshold == 0 || c.Query.FineThreshold >= c.Query.Threshold, "query-fine-threshold", "less than query-threshold")
 	check(c.Query.Timeout > 0, "query-timeout", "not positive")
 	check(c.Query.Memory > 0, "query-memory", "not positive")
 	for name, file := range map[string]string{"sites": c.Sites, "query-access": c.Query.Access, "query-policies": c.Query.Policies} {
