@@ -32,7 +32,7 @@ type Store interface {
 
 // recordTables keep records of processing; their rows expire with the category record, by this column. The ids of
 // consent_acts are part of the record: without them it proves nobody's consent.
-var recordTables = map[string]string{"consent_acts": "time", "event_drops": "hour", "audit": "time", "segments": "time"}
+var recordTables = map[string]string{"consent_acts": "time", "event_drops": "hour", "audit": "time", "segments": "time", "releases": "as_of", "dp_budget": "time"}
 
 // maskTable hides rows of events, so its rows stay for as long as the ones they hide, and no longer.
 const maskTable, maskColumn = "consent_masks", "denied_at"
