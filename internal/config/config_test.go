@@ -43,11 +43,12 @@ func TestFlagsBeatTheEnvironment(t *testing.T) {
 func TestEveryFaultIsListedAtOnce(t *testing.T) {
 	c := parse(t)
 	c.Query.Threshold, c.Kafka.Partitions, c.Collector.URL, c.Store.Addr = 1, 0, "nowhere", "0.0.0.0:8123"
+	c.Query.Access, c.Query.Policies = "nowhere.yaml", "nowhere.cedar"
 	err := c.Validate()
 	if err == nil {
 		t.Fatal("it is valid")
 	}
-	for _, name := range []string{"query-threshold", "kafka-partitions", "collector-url", "clickhouse-addr"} {
+	for _, name := range []string{"query-threshold", "kafka-partitions", "collector-url", "clickhouse-addr", "query-access", "query-policies"} {
 		if !strings.Contains(err.Error(), name) {
 			t.Errorf("%v does not name %s", err, name)
 		}
