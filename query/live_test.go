@@ -33,12 +33,16 @@ func makeNow() *facts {
 	f := &facts{masks: []mask{{1, bitDevelopment, noon}}}
 	var id uint64
 	for v := range uint64(40) {
+		path := []string{"/", "/", "/list"}[v%3]
+		if v%13 == 0 {
+			path = "/rare"
+		}
 		for n := range v%3 + 1 {
 			id++
-			at := noon.Add(-time.Duration(v*v%47) * time.Minute).Add(time.Duration(n) * time.Second)
+			at := noon.Add(-time.Duration([]int{0, 0, 0, 3, 3, 3, 12, 12, 28, 40}[v%10]) * time.Minute).Add(time.Duration(n) * time.Second)
 			f.events = append(f.events, event{
 				id: id, at: at, received: at, kind: []string{"page_view", "operation", "page_view"}[n], purposes: 1 << bitDevelopment,
-				linkage: "visitor", visitor: v + 1, session: v + 1, host: "shop.example", path: []string{"/", "/", "/list", "/rare"}[v%4],
+				linkage: "visitor", visitor: v + 1, session: v + 1, host: "shop.example", path: path,
 				channel: []string{"search", "direct"}[v%2], source: "s", country: "JP", results: -1,
 			})
 		}
