@@ -23,7 +23,7 @@ func TestAKeyIsMadeForRoles(t *testing.T) {
 		{[]string{"--role=auditor", "--role=officer", "--site=shop"}, nil},
 		{[]string{"--site=shop"}, nil},
 		{[]string{"--role=admin", "--purpose=usage_based_development", "--site=shop"}, nil},
-		{[]string{"--purpose=usage_based_developement", "--site=shop"}, nil},
+		{[]string{"--purpose=usage_based_growth", "--site=shop"}, nil},
 		{[]string{"--role=auditor", "--site=shoop"}, nil},
 	} {
 		var k keyCreate
