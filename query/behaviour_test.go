@@ -3,6 +3,7 @@ package query_test
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"net/http"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 
 	"github.com/sekisho/sekisho/internal/testkit"
 )
@@ -631,5 +634,73 @@ func TestAStepMeansWhatItSays(t *testing.T) {
 	}
 	if status, _ := d.get(d.key, "/v1/reports/funnel?site=shop&purpose=usage_based_development&step=page:/a&step=page:/b&explain=true"); status != http.StatusOK {
 		t.Errorf("explain: %d", status)
+	}
+}
+
+// Whatever steps, windows and names are asked for: no 500, no value that comes back, and no status that the contract
+// does not name.
+func TestNoBehaviourIsAnsweredOutsideTheContract(t *testing.T) {
+	db, f := testkit.ClickHouse(t), makeFacts()
+	f.store(t, db, "shop")
+	d, doc := newDesk(t, db), testkit.ReadContract(t, "query.v1.yaml")
+	const mark = "CANARY7f3a"
+	step := rapid.OneOf(
+		rapid.SampledFrom([]string{"page:/", "page*:*", "operation:export", "operation*:%_*", "event*:news*", "search", "purchase", "ad:spring", "click*:*", "", ":", "*:", "page", "page**:x", "search:x", `page:\`, `page*:\*`, "page:'", "page:{step0:String}", "page:{{.}}", "page:\x00", "page:日本"}),
+		rapid.Custom(func(t *rapid.T) string {
+			return rapid.SampledFrom([]string{"page:", "page*:", "operation:", mark + ":"}).Draw(t, "kind") + rapid.String().Draw(t, "value") + mark
+		}),
+	)
+	values := map[string]*rapid.Generator[string]{
+		"step": step, "start": step, "end": step,
+		"window":    rapid.OneOf(rapid.SampledFrom([]string{"30m", "1d", "90d", "9999s", "0m", "-1d", "1w", "99999999999d", ""}), rapid.String()),
+		"strict":    rapid.SampledFrom([]string{"order", "any", "", mark}),
+		"unit":      rapid.SampledFrom([]string{"day", "week", "month", "year", "", mark}),
+		"steps":     rapid.SampledFrom([]string{"1", "5", "0", "6", "", "x"}),
+		"interval":  rapid.SampledFrom([]string{"hour", "day", "week", "month", mark}),
+		"operation": rapid.OneOf(rapid.SampledFrom([]string{"export", "", "' OR 1=1 --", `\`, "\x00"}), rapid.String()),
+		"segment":   rapid.SampledFrom([]string{"", "a", mark}),
+		"filter":    rapid.SampledFrom([]string{"country:JP", "!path*/*", "operation~ex"}),
+		"compare":   rapid.SampledFrom([]string{"previous_period", "previous_year"}),
+		"sample":    rapid.SampledFrom([]string{"0.5", "1"}),
+		"explain":   rapid.SampledFrom([]string{"true", "false"}),
+	}
+	takes := map[string][]string{
+		"funnel": {"step", "window", "strict"}, "retention": {"unit"}, "journeys": {"start", "end", "steps"},
+		"operation_adoption": {"interval", "operation"}, "operation_frequency": {}, "operation_sequences": {},
+		"usage_frequency": {}, "usage_orientation": {}, "live": {},
+	}
+	answered := 0
+	rapid.Check(t, func(t *rapid.T) {
+		report := rapid.SampledFrom(slices.Sorted(maps.Keys(takes))).Draw(t, "report")
+		query := url.Values{"site": {"shop"}, "purpose": {"usage_based_development"}}
+		if report != "live" {
+			query.Set("from", "2026-10-29")
+		}
+		if report == "funnel" {
+			for range rapid.IntRange(1, 4).Draw(t, "steps") {
+				query.Add("step", step.Draw(t, "step"))
+			}
+		}
+		names := append(slices.Clone(takes[report]), "filter", "segment", "compare", "sample", "explain")
+		if rapid.IntRange(0, 9).Draw(t, "strange") == 0 {
+			names = slices.Sorted(maps.Keys(values))
+		}
+		for range rapid.IntRange(0, 3).Draw(t, "parameters") {
+			name := rapid.SampledFrom(names).Draw(t, "name")
+			query.Add(name, values[name].Draw(t, "value"))
+		}
+		w := d.ask(t, doc, d.key, "/v1/reports/"+report+"?"+query.Encode())
+		if w.Code >= 500 || strings.Contains(w.Body.String(), mark) {
+			t.Errorf("%s: %d %s", query.Encode(), w.Code, w.Body)
+		}
+		if w.Code == http.StatusOK {
+			answered++
+		}
+	})
+	if answered < 10 {
+		t.Errorf("%d questions were answered: the others prove little", answered)
+	}
+	if strings.Contains(d.log.String(), mark) {
+		t.Error("the log echoes")
 	}
 }
