@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/shopspring/decimal"
 
 	"github.com/sekisho/sekisho/internal/clickhouse"
 	"github.com/sekisho/sekisho/internal/evidence"
@@ -178,9 +179,14 @@ func makeActs() []evidence.Act {
 			said.AccountID = 2000 + person/20 // of two visitors, and more of the same
 		case 3:
 			said = evidence.Act{} // nobody's
+		case 4:
+			said.VisitorID = 4000 + person/40 // shared by several accounts
 		}
 		for range 1 + r.IntN(3) {
 			act := said
+			if person%10 == 4 {
+				act.AccountID = pick(r, 5000+person/40, 5003)
+			}
 			if person%10 == 1 && r.IntN(2) == 0 {
 				act.AccountID = 0 // not signed in yet
 			}
@@ -341,6 +347,11 @@ func TestConsentHasNoEpochs(t *testing.T) {
 
 func TestWhatIsLeftOutIsCountedByKindAndTime(t *testing.T) {
 	db, f := testkit.ClickHouse(t), makeFacts()
+	for v := range uint64(2 * threshold) { // who permits another purpose only
+		f.events = append(f.events, event{
+			id: 1<<32 + v, at: noon, received: noon, kind: "page_view", purposes: 1 << bitSupport, linkage: "visitor", visitor: 9000 + v, session: v + 1, results: -1,
+		})
+	}
 	f.store(t, db, "shop")
 	f.store(t, db, "other")
 	type drop struct {
@@ -412,12 +423,33 @@ func TestWhatIsLeftOutIsCountedByKindAndTime(t *testing.T) {
 		}
 	}
 	shown, withheld := released("coverage", rows, counts)
-	if len(shown) < 5 || withheld == 0 {
+	if len(shown) < 5 || withheld == 0 || !slices.ContainsFunc(shown, func(r row) bool { return r["outcome"] == "not_permitted" }) {
 		t.Fatalf("%d rows and %d withheld prove too little", len(shown), withheld)
 	}
 	a := d.read("/v1/reports/coverage?purpose=usage_based_development&" + period)
 	compare(t, a.Rows, shown)
 	if a.Suppressed.Groups != withheld {
 		t.Errorf("%d withheld, want %d", a.Suppressed.Groups, withheld)
+	}
+}
+
+// An even number of orders, a median between two of them, and thirds: to the fourth place, and never through a float.
+func TestOrderValuesAreExactDecimals(t *testing.T) {
+	db, f := testkit.ClickHouse(t), &facts{}
+	for v, amount := range []string{"9007199254740.9931", "0.0001", "0.0002", "0.0003", "0.0001", "99.9999"} {
+		f.events = append(f.events, event{
+			id: uint64(v) + 1, at: noon, received: noon, kind: "purchase", purposes: 1 << bitDevelopment, linkage: "visitor", visitor: uint64(v) + 1, session: uint64(v) + 1,
+			currency: "JPY", amount: decimal.RequireFromString(amount), items: []item{{"T", "Tea", 1, decimal.RequireFromString(amount)}},
+		})
+	}
+	f.masks = []mask{{999_999, bitDevelopment, noon}}
+	f.store(t, db, "shop")
+	a := newDesk(t, db).read("/v1/reports/orders?purpose=usage_based_development&" + period)
+	// The median is 0.00025, which is rounded away from zero.
+	want := row{"revenue": "9007199254840.9937", "mean_value": "1501199875806.8323", "median_value": "0.0003"}
+	for name, value := range want {
+		if a.Rows[0][name] != value {
+			t.Errorf("%s is %v, want %s", name, a.Rows[0][name], value)
+		}
 	}
 }
