@@ -98,6 +98,7 @@ type Meta struct {
 	Next                          string    // cursor of the next page; empty after the last
 	Suppressed                    Suppressed
 	Coverage                      Coverage
+	Release                       *Release // nil: the answer was not released, but read
 	// Remarks are what else has to be known to read the figures right, as machine names: that they are noisy, that a filter
 	// had no effect.
 	Remarks []string
@@ -113,6 +114,14 @@ type Period struct {
 type Suppressed struct {
 	Groups int    `json:"groups"`
 	Reason string `json:"reason,omitempty"`
+}
+
+// Release says which release an answer is, and where it answers another question than was asked.
+type Release struct {
+	ID             string    `json:"id"`
+	AsOf           time.Time `json:"as_of"`
+	Period         *Period   `json:"period,omitempty"`          // that was released, where it is not the one asked for
+	DroppedFilters []string  `json:"dropped_filters,omitempty"` // without effect; by dimension and operator
 }
 
 // Coverage says how many events the answer rests on, and how many it does not. Nil is a number that is withheld.

@@ -44,7 +44,7 @@ func (g group) Fields() []parquet.Field { return g.fields }
 // WriteParquet writes a table as a Parquet file: texts dictionary-encoded, amounts as DECIMAL(38,4), moments as
 // TIMESTAMP(ms, UTC), every column optional and compressed with zstd. The file's key-value metadata says what the answer
 // says beside its rows: report, site, purpose, policy, from, to, time_zone, interval, threshold, sample, truncated and
-// next, and as JSON compared, suppressed, coverage, remarks and columns (with their labels). What an answer does not have
+// next, and as JSON compared, release, suppressed, coverage, remarks and columns (with their labels). What an answer does not have
 // is not there.
 func WriteParquet(w io.Writer, t Table) error {
 	meta, err := t.Meta.pairs(t.Columns)
@@ -205,6 +205,9 @@ func (m Meta) pairs(columns []Column) ([][2]string, error) {
 	documents := map[string]any{"suppressed": m.Suppressed, "coverage": m.Coverage, "columns": describe(columns)}
 	if m.Compared != (Period{}) {
 		documents["compared"] = m.Compared
+	}
+	if m.Release != nil {
+		documents["release"] = m.Release
 	}
 	if len(m.Remarks) > 0 {
 		documents["remarks"] = m.Remarks

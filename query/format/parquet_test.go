@@ -110,6 +110,7 @@ func TestAParquetFileSaysWhoseItIsAndWhatIsMissing(t *testing.T) {
 	m := meta()
 	m.Truncated, m.Next, m.Remarks = true, "c1", []string{"noisy"}
 	m.Threshold, m.Sample, m.Interval = 50, 0.1, "day"
+	m.Release = &format.Release{ID: "r1", AsOf: noon, DroppedFilters: []string{"!device~"}}
 	m.Compared = format.Period{From: m.From.AddDate(0, 0, -7), To: m.From}
 	full := table()
 	full.Meta = m
@@ -118,6 +119,7 @@ func TestAParquetFileSaysWhoseItIsAndWhatIsMissing(t *testing.T) {
 		"report": "purchases", "site": "shop", "purpose": "usage_based_development", "policy": "default/2022-09-15",
 		"from": "2026-11-19T00:00:00+09:00", "to": "2026-11-26T00:00:00+09:00", "time_zone": "Asia/Tokyo",
 		"interval": "day", "threshold": "50", "sample": "0.1", "compared": `{"from":"2026-11-12T00:00:00+09:00","to":"2026-11-19T00:00:00+09:00"}`,
+		"release":   `{"id":"r1","as_of":"2026-11-19T12:00:00.25+09:00","dropped_filters":["!device~"]}`,
 		"truncated": "true", "next": "c1", "remarks": `["noisy"]`,
 		"suppressed": `{"groups":4,"reason":"fewer than 10 subjects"}`,
 		"coverage":   `{"included":3227,"left_out":[{"reason":"withdrawn","count":224},{"reason":"refused","count":null}]}`,
@@ -144,7 +146,7 @@ func TestTheSameAnswerIsTheSameFile(t *testing.T) {
 		}
 	}
 	file, _ := parquetFile(t, overview())
-	for _, key := range []string{"compared", "remarks", "next", "interval"} {
+	for _, key := range []string{"compared", "release", "remarks", "next", "interval"} {
 		if text, ok := file.Lookup(key); ok {
 			t.Errorf("%s is %q in an answer without", key, text)
 		}

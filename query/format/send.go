@@ -21,21 +21,27 @@ import (
 //	Sekisho-Policy: default/2022-09-15
 //	Sekisho-Suppressed: 4;reason="fewer than 10 subjects"
 //	Sekisho-Coverage: included=3227, withdrawn=224, refused=withheld
+//	Sekisho-Release: "0198…";as_of="2026-11-25T09:00:00Z"            only of a release
+//	Sekisho-Released-Period: from="…", to="…"                        only where it is not the one that was asked for
+//	Sekisho-Dropped-Filters: country, "!device~"                     only where some had no effect
 //	Sekisho-Sample: 0.1                                              only where not all subjects were read
 //	Sekisho-Truncated: ?1                                            only where the limit cut off rows
 //	Sekisho-Next: "…"                                                only where a page follows: the parameter cursor
 //	Sekisho-Remarks: noisy                                           only where there are some
 const (
-	HeaderReport     = "Sekisho-Report"
-	HeaderSite       = "Sekisho-Site"
-	HeaderPurpose    = "Sekisho-Purpose"
-	HeaderPolicy     = "Sekisho-Policy"
-	HeaderSuppressed = "Sekisho-Suppressed"
-	HeaderCoverage   = "Sekisho-Coverage"
-	HeaderSample     = "Sekisho-Sample"
-	HeaderTruncated  = "Sekisho-Truncated"
-	HeaderNext       = "Sekisho-Next"
-	HeaderRemarks    = "Sekisho-Remarks"
+	HeaderReport         = "Sekisho-Report"
+	HeaderSite           = "Sekisho-Site"
+	HeaderPurpose        = "Sekisho-Purpose"
+	HeaderPolicy         = "Sekisho-Policy"
+	HeaderSuppressed     = "Sekisho-Suppressed"
+	HeaderCoverage       = "Sekisho-Coverage"
+	HeaderRelease        = "Sekisho-Release"
+	HeaderReleasedPeriod = "Sekisho-Released-Period"
+	HeaderDroppedFilters = "Sekisho-Dropped-Filters"
+	HeaderSample         = "Sekisho-Sample"
+	HeaderTruncated      = "Sekisho-Truncated"
+	HeaderNext           = "Sekisho-Next"
+	HeaderRemarks        = "Sekisho-Remarks"
 )
 
 // Vary names what in a request decides which form of an answer is sent.
@@ -58,9 +64,13 @@ func Tag(form Form, language Language, release []byte) string {
 	return `"` + base64.RawURLEncoding.EncodeToString(sum.Sum(nil)[:18]) + `"`
 }
 
-// Fresh reports whether a client has the answer with this tag already: If-None-Match is *, or a list in which the tag is,
-// strong or weak (RFC 9110, 13.1.2).
+// Weak is a tag that stands for all answers of one meaning: what differs between them is no reason to send one again.
+func Weak(tag string) string { return "W/" + tag }
+
+// Fresh reports whether a client has the answer with this tag already: If-None-Match is *, or a list in which the tag is.
+// Either may be weak (RFC 9110, 13.1.2).
 func Fresh(r *http.Request, tag string) bool {
+	tag = strings.TrimPrefix(tag, "W/")
 	for _, header := range r.Header.Values("If-None-Match") {
 		if strings.TrimSpace(header) == "*" {
 			return true
@@ -201,6 +211,13 @@ func (m Meta) tell(h http.Header) {
 		coverage = append(coverage, key(l.Reason)+"="+number(l.Count))
 	}
 	h.Set(HeaderCoverage, strings.Join(coverage, ", "))
+	if r := m.Release; r != nil {
+		h.Set(HeaderRelease, quoted(r.ID)+";as_of="+quoted(r.AsOf.Format(instant)))
+		if r.Period != nil {
+			h.Set(HeaderReleasedPeriod, "from="+quoted(r.Period.From.Format(instant))+", to="+quoted(r.Period.To.Format(instant)))
+		}
+		list(h, HeaderDroppedFilters, r.DroppedFilters)
+	}
 	if m.Sample > 0 {
 		h.Set(HeaderSample, decimal(m.Sample))
 	}
@@ -210,13 +227,19 @@ func (m Meta) tell(h http.Header) {
 	if m.Next != "" {
 		h.Set(HeaderNext, quoted(m.Next))
 	}
-	if len(m.Remarks) > 0 {
-		remarks := make([]string, len(m.Remarks))
-		for i, r := range m.Remarks {
-			remarks[i] = item(r)
-		}
-		h.Set(HeaderRemarks, strings.Join(remarks, ", "))
+	list(h, HeaderRemarks, m.Remarks)
+}
+
+// list sets a header that is a list of names, if there are any.
+func list(h http.Header, name string, names []string) {
+	if len(names) == 0 {
+		return
 	}
+	items := make([]string, len(names))
+	for i, n := range names {
+		items[i] = item(n)
+	}
+	h.Set(name, strings.Join(items, ", "))
 }
 
 // file is the name under which a browser keeps the answer, without its ending.

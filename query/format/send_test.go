@@ -141,6 +141,15 @@ func TestAClientThatHasTheAnswerIsNotSentItAgain(t *testing.T) {
 			t.Errorf("%s: a 304 with %v", header, h)
 		}
 	}
+	weak := format.Reply{Document: 1, Tag: format.Weak(reply.Tag)}
+	for _, header := range []string{reply.Tag, weak.Tag} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header.Set("If-None-Match", header)
+		w := httptest.NewRecorder()
+		if err := weak.Send(w, r); err != nil || w.Code != http.StatusNotModified || w.Header().Get("ETag") != "W/"+reply.Tag {
+			t.Errorf("%s: %d %v %v", header, w.Code, w.Header(), err)
+		}
+	}
 	two := httptest.NewRequest(http.MethodGet, "/", nil)
 	two.Header["If-None-Match"] = []string{`"a"`, reply.Tag}
 	if !format.Fresh(two, reply.Tag) {
@@ -161,7 +170,7 @@ func TestWhatRowsCannotSayTheHeadersDo(t *testing.T) {
 	told := map[string]string{
 		"Sekisho-Report": "purchases", "Sekisho-Site": "shop", "Sekisho-Purpose": "usage_based_development", "Sekisho-Policy": "default/2022-09-15",
 		"Sekisho-Suppressed": `4;reason="fewer than 10 subjects"`, "Sekisho-Coverage": "included=3227, withdrawn=224, refused=withheld",
-		"Sekisho-Truncated": "", "Sekisho-Next": "", "Sekisho-Remarks": "", "Cache-Control": "no-store", "Vary": "Accept, Accept-Language",
+		"Sekisho-Truncated": "", "Sekisho-Next": "", "Sekisho-Release": "", "Sekisho-Released-Period": "", "Sekisho-Dropped-Filters": "", "Sekisho-Remarks": "", "Cache-Control": "no-store", "Vary": "Accept, Accept-Language",
 	}
 	for form, more := range map[format.Form]map[string]string{
 		format.CSV: {
@@ -187,6 +196,10 @@ func TestWhatRowsCannotSayTheHeadersDo(t *testing.T) {
 	rest.Meta.Site, rest.Meta.Purpose = "1st shop", "目的\"\\"
 	rest.Meta.Truncated, rest.Meta.Next, rest.Meta.Remarks = true, `a"b`, []string{"noisy", "filter dropped"}
 	rest.Meta.Sample = 0.0125
+	rest.Meta.Release = &format.Release{
+		ID: "r1", AsOf: noon, DroppedFilters: []string{"country", "!device~"},
+		Period: &format.Period{From: rest.Meta.From, To: rest.Meta.To},
+	}
 	rest.Meta.Suppressed, rest.Meta.Coverage = format.Suppressed{}, format.Coverage{}
 	tenth := rest
 	tenth.Meta.Sample = 0.1
@@ -196,7 +209,9 @@ func TestWhatRowsCannotSayTheHeadersDo(t *testing.T) {
 	h := send(t, format.Reply{Form: format.CSV, Language: format.Japanese, Table: rest}).Header()
 	for name, want := range map[string]string{
 		"Sekisho-Site": `"1st shop"`, "Sekisho-Purpose": `"??\"\\"`, "Sekisho-Sample": `"0.0125"`, "Sekisho-Truncated": "?1", "Sekisho-Next": `"a\"b"`,
-		"Sekisho-Remarks": `noisy, "filter dropped"`, "Sekisho-Suppressed": "0", "Sekisho-Coverage": "included=withheld", "Content-Language": "ja",
+		"Sekisho-Release": `"r1";as_of="2026-11-19T12:00:00.25+09:00"`, "Sekisho-Dropped-Filters": `country, "!device~"`,
+		"Sekisho-Released-Period": `from="2026-11-19T00:00:00+09:00", to="2026-11-26T00:00:00+09:00"`,
+		"Sekisho-Remarks":         `noisy, "filter dropped"`, "Sekisho-Suppressed": "0", "Sekisho-Coverage": "included=withheld", "Content-Language": "ja",
 		"Content-Disposition": `attachment; filename="1st_shop-purchases-2026-11-19-2026-11-25.csv"`,
 	} {
 		if got := h.Get(name); got != want {
