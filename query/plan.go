@@ -45,7 +45,7 @@ func newPlanner(threshold, fine int) (*planner, error) {
 		return nil, err
 	}
 	p := &planner{categories: byColumn, sql: map[string]*template.Template{}, threshold: threshold, fine: fine}
-	names := []string{"coverage", "drops", "segments"}
+	names := append([]string{"coverage", "drops", "segments"}, decisive...)
 	for _, r := range catalogue {
 		for _, part := range r.parts {
 			names = append(names, part.file)

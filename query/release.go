@@ -73,6 +73,9 @@ const (
 	maxKept = 20_000
 )
 
+// decisive are the statements that decide about a release.
+var decisive = []string{"release", "state", "neighbours", "cohort", "difference"}
+
 // release answers a request: with what was released before, or anew.
 func (q *Query) release(ctx context.Context, r *request, planned *plan) (*release, error) {
 	if q.config.Bare || r.report.records || r.report.recent > 0 { // records have no subjects of their own; a recent period is over at once
@@ -118,7 +121,7 @@ func (q *Query) release(ctx context.Context, r *request, planned *plan) (*releas
 		if answer, err = q.compute(ctx, r, planned); err != nil {
 			return nil, err
 		}
-		if err := q.keep(ctx, r, planned, answer, state); err != nil {
+		if err := q.keep(ctx, r, q.key(r, planned), answer, state); err != nil {
 			return nil, err
 		}
 	}
@@ -128,9 +131,14 @@ func (q *Query) release(ctx context.Context, r *request, planned *plan) (*releas
 	return answer, nil
 }
 
-// compute reads a report and what its coverage is.
+// compute reads a report and what its coverage is. Where other filters turned out to mean the very same events before,
+// it is the release that they made: no two ways to say one thing are two draws.
 func (q *Query) compute(ctx context.Context, r *request, planned *plan) (*release, error) {
-	read, err := q.readParts(ctx, r, planned)
+	planned, err := q.choose(ctx, r, planned)
+	if err != nil {
+		return nil, err
+	}
+	read, err := q.readResults(ctx, r, planned)
 	if err != nil {
 		return nil, err
 	}
@@ -138,14 +146,50 @@ func (q *Query) compute(ctx context.Context, r *request, planned *plan) (*releas
 	if err != nil {
 		return nil, fmt.Errorf("run coverage: %w", err)
 	}
+	var content map[string]string
+	if len(r.filters) > 0 && !q.config.Bare && r.report.recent == 0 {
+		content = q.content(r, planned, read)
+		found, err := q.find(ctx, r, planned, content, nil)
+		if err != nil {
+			return nil, err
+		}
+		if found != nil {
+			found.Coverage = coverage
+			return found, nil
+		}
+	}
 	id, err := uuid.NewRandomFromReader(q.deps.Random)
 	if err != nil {
 		return nil, fmt.Errorf("name release: %w", err)
 	}
-	return &release{
-		Rows: read.rows, Shown: read.shown, Withheld: read.withheld, Coverage: coverage,
+	told := q.assemble(r, planned, read)
+	l := &release{
+		Rows: told.rows, Shown: told.shown, Withheld: told.withheld, Coverage: coverage,
 		id: id, asOf: q.deps.Now().UTC().Truncate(time.Microsecond), from: r.from, to: r.to,
-	}, nil
+	}
+	if content == nil {
+		return l, nil
+	}
+	return l, q.keep(ctx, r, content, l, 0)
+}
+
+// content binds what was read, before anything was withheld or blurred, in place of the filters that picked it.
+func (q *Query) content(r *request, planned *plan, read []*result) map[string]string {
+	bare := *r
+	bare.filters = nil
+	all := append(bare.shapeOf(planned.k), "content")
+	for i, part := range read {
+		all = append(all, planned.parts[i].part.file, strconv.Itoa(part.small), strconv.FormatUint(part.smallSubjects, 10), strconv.Itoa(part.all))
+		for _, g := range part.groups {
+			for _, c := range planned.parts[i].part.columns {
+				all = append(all, fmt.Sprint(g.row[c.name]))
+			}
+			for _, n := range []uint64{g.subjects, g.people, g.low, g.high} {
+				all = append(all, strconv.FormatUint(n, 10))
+			}
+		}
+	}
+	return q.bind(r, all)
 }
 
 // key binds the parameters of a question.
@@ -156,6 +200,10 @@ func (q *Query) key(r *request, planned *plan) map[string]string {
 			shape = append(shape, s.part.file+"."+c.name)
 		}
 	}
+	return q.bind(r, shape)
+}
+
+func (q *Query) bind(r *request, shape []string) map[string]string {
 	hash := q.hash.Hash(shape...)
 	return map[string]string{
 		"site": r.site.ID, "shape": hex.EncodeToString(hash[:]),
@@ -178,8 +226,13 @@ func (q *Query) state(ctx context.Context) (state uint64, err error) {
 
 // released finds the answer to a question, if there is one and nothing has changed since.
 func (q *Query) released(ctx context.Context, r *request, planned *plan, state uint64) (*release, error) {
+	return q.find(ctx, r, planned, q.key(r, planned), &state)
+}
+
+// find is the latest release under a key, of a state if one is given.
+func (q *Query) find(ctx context.Context, r *request, planned *plan, key map[string]string, state *uint64) (*release, error) {
 	var found *release
-	err := q.look(ctx, q.planner.text("release", nil, nil), q.key(r, planned), func(rows clickhouse.Rows) error {
+	err := q.look(ctx, q.planner.text("release", nil, nil), key, func(rows clickhouse.Rows) error {
 		for rows.Next() {
 			var (
 				id, answer string
@@ -189,7 +242,7 @@ func (q *Query) released(ctx context.Context, r *request, planned *plan, state u
 			if err := rows.Scan(&id, &asOf, &rested, &answer); err != nil {
 				return err
 			}
-			if rested != state {
+			if state != nil && rested != *state {
 				continue
 			}
 			kept, err := planned.decode(answer)
@@ -211,7 +264,7 @@ func (q *Query) released(ctx context.Context, r *request, planned *plan, state u
 }
 
 // keep stores an answer before it leaves.
-func (q *Query) keep(ctx context.Context, r *request, planned *plan, l *release, state uint64) error {
+func (q *Query) keep(ctx context.Context, r *request, key map[string]string, l *release, state uint64) error {
 	if len(l.Rows) > maxKept {
 		return nil // it is the same without being kept, as long as the data is
 	}
@@ -219,11 +272,11 @@ func (q *Query) keep(ctx context.Context, r *request, planned *plan, l *release,
 	if err != nil {
 		return fmt.Errorf("keep release: %w", err)
 	}
-	shape, err := hex.DecodeString(q.key(r, planned)["shape"])
+	shape, err := hex.DecodeString(key["shape"])
 	if err != nil {
 		return fmt.Errorf("keep release: %w", err)
 	}
-	err = q.deps.Store.Insert(ctx, "releases", l.id.String(), []clickhouse.Column{
+	err = q.deps.Store.Insert(ctx, "releases", l.id.String()+"/"+key["shape"], []clickhouse.Column{
 		{Name: "site", Values: []string{r.site.ID}},
 		{Name: "shape", Values: []string{string(shape)}},
 		{Name: "period_from", Values: []time.Time{r.from.UTC()}},

@@ -137,15 +137,32 @@ func (l *release) page(offset, limit int) []Row {
 	return l.Rows[offset:min(offset+limit, len(l.Rows))]
 }
 
-// readParts reads all parts over one period.
+// readParts reads all parts over one period, as they may be shown.
 func (q *Query) readParts(ctx context.Context, r *request, planned *plan) (*rowsRead, error) {
-	all := &rowsRead{rows: []Row{}}
+	read, err := q.readResults(ctx, r, planned)
+	if err != nil {
+		return nil, err
+	}
+	return q.assemble(r, planned, read), nil
+}
+
+// readResults reads all parts over one period, as they are.
+func (q *Query) readResults(ctx context.Context, r *request, planned *plan) ([]*result, error) {
+	all := make([]*result, len(planned.parts))
 	for i, s := range planned.parts {
-		read, err := q.runPart(ctx, s, planned.params, r.site.Location)
-		if err != nil {
+		var err error
+		if all[i], err = q.runPart(ctx, s, planned.params, r.site.Location); err != nil {
 			return nil, fmt.Errorf("run report: %w", err)
 		}
-		told := q.disclose(r, planned, s.part, read)
+	}
+	return all, nil
+}
+
+// assemble makes the rows of a report of what may be shown of its parts.
+func (q *Query) assemble(r *request, planned *plan, read []*result) *rowsRead {
+	all := &rowsRead{rows: []Row{}}
+	for i, s := range planned.parts {
+		told := q.disclose(r, planned, s.part, read[i])
 		shown := told.rows
 		for _, row := range shown {
 			row.scale(s.part.columns, r.sample)
@@ -166,7 +183,7 @@ func (q *Query) readParts(ctx context.Context, r *request, planned *plan) (*rows
 			}
 		}
 	}
-	return all, nil
+	return all
 }
 
 // scale brings what was counted of a sample to the whole. Ratios stay.

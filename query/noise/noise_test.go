@@ -48,14 +48,18 @@ func TestNoiseHasMeanZeroAndTheDeviationOfTwoDraws(t *testing.T) {
 	for i := range uint64(draws) {
 		c := n.Cell([]string{strconv.FormatUint(i, 10)}, noise.Cohort{Low: i, High: 1 << 60, People: 1000})
 		numbers["people"] = append(numbers["people"], float64(c.People("visitors", 1000, 10))-1000)
-		numbers["count"] = append(numbers["count"], (float64(c.Count("views", 3000))-3000)/3/2)
-		numbers["sparse"] = append(numbers["sparse"], (float64(c.Count("orders", 500))-500)/2)
-		numbers["amount"] = append(numbers["amount"], (c.Amount("revenue", decimal.New(7_000_000, 0)).InexactFloat64()-7e6)/7000/2)
+		numbers["count"] = append(numbers["count"], (float64(c.Count("views", 3000))-3000)/3)
+		numbers["sparse"] = append(numbers["sparse"], float64(c.Count("orders", 500))-500)
+		numbers["amount"] = append(numbers["amount"], (c.Amount("revenue", decimal.New(7_000_000, 0)).InexactFloat64()-7e6)/7000)
 		numbers["rate"] = append(numbers["rate"], (c.Mean("rate", .5, true)-.5)*1000)
 		numbers["mean"] = append(numbers["mean"], (c.Mean("seconds", 20, false)-20)*1000/40)
 	}
-	want := deviation * math.Sqrt2
 	for name, values := range numbers {
+		want := deviation * math.Sqrt2
+		shared := name == "count" || name == "sparse" || name == "amount" // one share a person, and twice that of their own
+		if shared {
+			want *= math.Sqrt(5)
+		}
 		mean, sd := moments(values)
 		if bound := 4 * want / math.Sqrt(draws); math.Abs(mean) > bound {
 			t.Errorf("%s: mean %.3f, more than %.3f", name, mean, bound)
@@ -64,8 +68,15 @@ func TestNoiseHasMeanZeroAndTheDeviationOfTwoDraws(t *testing.T) {
 			t.Errorf("%s: deviation %.3f, want %.3f", name, sd, want)
 		}
 		for other, more := range numbers {
-			if c := correlation(values, more); name != other && math.Abs(c) > 4/math.Sqrt(draws) {
-				t.Errorf("%s and %s hang together: %.3f", name, other, c)
+			together := 0.
+			switch alike := other == "count" || other == "sparse" || other == "amount"; {
+			case shared && alike:
+				together = 1. / 5
+			case shared && other == "people", alike && name == "people":
+				together = 1 / math.Sqrt(5)
+			}
+			if c := correlation(values, more); name != other && math.Abs(c-together) > 4/math.Sqrt(draws) {
+				t.Errorf("%s and %s hang together by %.3f, not by %.3f", name, other, c, together)
 			}
 		}
 	}
