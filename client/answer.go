@@ -24,6 +24,23 @@ type Answer struct {
 	Next       string     `json:"next"`      // cursor of the rows that follow
 	Suppressed Suppressed `json:"suppressed"`
 	Coverage   Coverage   `json:"coverage"`
+	Release    *Release   `json:"release"` // nil where nothing is released: consent, drops and the like
+	Remarks    []Remark   `json:"remarks"` // what has to be known to read the figures right
+}
+
+// Release says which release an answer is. The same question gets the same one while nothing has changed that it rests on.
+type Release struct {
+	ID             string    `json:"id"`
+	AsOf           time.Time `json:"as_of"`
+	Reused         bool      `json:"reused"`          // it was made for an earlier question
+	Period         *Period   `json:"period"`          // that was released, where the one asked for differs by too few people
+	DroppedFilters []string  `json:"dropped_filters"` // without effect, for they leave out too few people; by dimension and operator
+}
+
+// Remark is something that has to be known to read the figures right.
+type Remark struct {
+	Name string `json:"name"`
+	Text Label  `json:"text"`
 }
 
 // Period is [From, To).

@@ -110,8 +110,8 @@ const (
 	Parquet = "application/vnd.apache.parquet"
 )
 
-// Export writes one page of a report to w as the service sends it, in CSV, NDJSON or Parquet. What w was given before an
-// error is no whole answer.
+// Export writes one page of a report to w as the service sends it, in CSV, NDJSON or Parquet. The key needs the role
+// exporter. What w was given before an error is no whole answer.
 func (c *Client) Export(ctx context.Context, name string, read Read, media string, w io.Writer) error {
 	response, err := c.get(ctx, reportPath(name), read.values(), media)
 	if err != nil {

@@ -29,6 +29,8 @@ const answered = `{"report":"locations","site":"shop","purpose":"usage_based_dev
 	"from":"2026-11-19T00:00:00+09:00","to":"2026-11-26T00:00:00+09:00","time_zone":"Asia/Tokyo","threshold":50,
 	"columns":[{"name":"country","label":{"ja":"国","en":"Country"}},{"name":"visitors","label":{"ja":"訪問者","en":"Visitors"}}],
 	"rows":[{"country":"JP","visitors":148,"share":0.125,"time":"2026-11-19T00:00:00+09:00","revenue":[{"currency":"JPY","revenue":"12800.5"}],"withheld":null}],
+	"release":{"id":"01989cbb-0000-7000-8000-000000000000","as_of":"2026-11-25T09:00:00Z","reused":true,"dropped_filters":["!device"]},
+	"remarks":[{"name":"noisy","text":{"ja":"数値はおおよそです","en":"Figures are approximate"}}],
 	"truncated":%t,%s"suppressed":{"groups":2,"reason":"fewer than 50 subjects"},
 	"coverage":{"included":2210,"left_out":[{"reason":"refused","count":null,"text":{"ja":"断られたか、取り消されました","en":"Refused or withdrawn"}}]}}`
 
@@ -82,6 +84,9 @@ func TestAReportIsReadWithAllItSaysOfItself(t *testing.T) {
 		a.Coverage.LeftOut[0].Count != nil || a.Coverage.LeftOut[0].Text.JA == "" || a.Columns[1].Label.EN != "Visitors" || a.To.Sub(a.From) != 7*24*time.Hour {
 		t.Errorf("%+v", a)
 	}
+	if a.Release == nil || !a.Release.Reused || a.Release.DroppedFilters[0] != "!device" || a.Release.Period != nil || a.Remarks[0].Name != "noisy" {
+		t.Errorf("%+v %+v", a.Release, a.Remarks)
+	}
 	row := a.Rows[0]
 	if country, ok := row.Text("country"); !ok || country != "JP" {
 		t.Error(country, ok)
@@ -131,7 +136,7 @@ func TestAReadBecomesTheRequestOfTheContract(t *testing.T) {
 		Site: "shop", Purpose: "usage_based_development",
 		From: client.Day(time.Date(2026, 11, 19, 23, 0, 0, 0, tokyo)), To: client.At(time.Date(2026, 11, 25, 12, 0, 0, 500_000_000, tokyo)),
 		Filters: []client.Filter{client.Is("country", "JP"), client.Not(client.Contains("path", "a&b=c")), client.Like("referrer", "*.example")},
-		Compare: client.PreviousPeriod, Interval: "week", Sample: 0.25, Limit: 10, Cursor: "MTA",
+		Compare: client.PreviousPeriod, Interval: "week", Segment: "phones", Sample: 0.25, Limit: 10, Cursor: "MTA",
 		More: url.Values{"filter": {"device:mobile"}},
 	}
 	if _, err := c.Report(t.Context(), "timeseries", read); err != nil {
@@ -140,7 +145,7 @@ func TestAReadBecomesTheRequestOfTheContract(t *testing.T) {
 	want := url.Values{
 		"site": {"shop"}, "purpose": {"usage_based_development"}, "from": {"2026-11-19"}, "to": {"2026-11-25T12:00:00.5+09:00"},
 		"filter":  {"device:mobile", "country:JP", "!path~a&b=c", "referrer**.example"},
-		"compare": {"previous_period"}, "interval": {"week"}, "sample": {"0.25"}, "limit": {"10"}, "cursor": {"MTA"},
+		"compare": {"previous_period"}, "interval": {"week"}, "segment": {"phones"}, "sample": {"0.25"}, "limit": {"10"}, "cursor": {"MTA"},
 	}
 	if asked.Encode() != want.Encode() {
 		t.Errorf("asked %v, want %v", asked, want)

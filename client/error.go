@@ -25,11 +25,12 @@ const (
 	CodeUndeclared      Code = "undeclared"      // 400: a parameter that does not exist
 	CodePurposeMissing  Code = "purpose_missing" // 400: a read names its purpose
 	CodeUnauthenticated Code = "unauthenticated" // 401: not a valid key
-	CodeForbidden       Code = "forbidden"       // 403: no grant for the site
+	CodeForbidden       Code = "forbidden"       // 403: no grant for the site, or no role for the format that Field names
 	CodePurposeDenied   Code = "purpose_denied"  // 403: no grant for the purpose
 	CodeColumnDenied    Code = "column_denied"   // 403: the purpose may not use the column that Field names
 	CodeNotFound        Code = "not_found"       // 404: no such report
 	CodeNotAcceptable   Code = "not_acceptable"  // 406: no such format
+	CodeNearDuplicate   Code = "near_duplicate"  // 409: the answer and an earlier one would differ by few people
 	CodeRateLimited     Code = "rate_limited"    // 429: too many requests
 	CodeInternal        Code = "internal"        // 500
 	CodeUnavailable     Code = "unavailable"     // 503: the store or the audit is away

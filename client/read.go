@@ -20,8 +20,9 @@ type Read struct {
 	Compare                Comparison
 	CompareFrom, CompareTo Bound
 	Interval               string  // of series: hour, day, week, month
+	Segment                string  // a saved segment of the site: its filters count too
 	Sample                 float64 // read only this share of the subjects, from 0.001 to 1
-	Limit                  int     // rows of a page, at most 1,000
+	Limit                  int     // rows of a page: at most 1,000, or 100,000 of Rows and Export
 	Cursor                 string  // Answer.Next of an earlier answer to the same read
 	// More are the parameters that only some reports take, by name.
 	More url.Values
@@ -78,6 +79,7 @@ func (r Read) values() url.Values {
 	set("compare_from", string(r.CompareFrom))
 	set("compare_to", string(r.CompareTo))
 	set("interval", r.Interval)
+	set("segment", r.Segment)
 	set("cursor", r.Cursor)
 	if r.Limit != 0 {
 		set("limit", strconv.Itoa(r.Limit))

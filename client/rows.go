@@ -35,8 +35,8 @@ func (c *Client) Pages(ctx context.Context, name string, read Read) iter.Seq2[*A
 }
 
 // Rows reads a report row by row, as NDJSON, through all of its pages: no more than a row is kept in memory. What was
-// withheld and what the report rests on, Pages tells. After an error there is no more, and the rows before it are not the
-// whole report.
+// withheld and what the report rests on, Pages tells. The service counts it as an export: the key needs the role exporter.
+// After an error there is no more, and the rows before it are not the whole report.
 func (c *Client) Rows(ctx context.Context, name string, read Read) iter.Seq2[Row, error] {
 	return func(yield func(Row, error) bool) {
 		for {
