@@ -66,16 +66,26 @@ func (p *page) enter(key string) {
 	}
 }
 
-// show asks for the report of the form.
-func (p *page) show(key string) {
-	if !p.catalogue.has(p.Form.Report) { // it would become a part of a path
+// read asks for the report of the form; nil where there is a fault instead. Its name becomes a part of a path, so none
+// but those of the catalogue are asked for.
+func (p *page) read(key string, values url.Values) []byte {
+	if !p.catalogue.has(p.Form.Report) {
 		p.Fault = &problem{Status: http.StatusNotFound, Code: string(core.CodeNotFound), Field: "report"}
 		p.Status = http.StatusNotFound
-		return
+		return nil
 	}
-	status, body := p.asked(key, "/v1/reports/"+p.Form.Report, p.Form.values(p.catalogue, p.desk.options.Now()))
+	status, body := p.asked(key, "/v1/reports/"+p.Form.Report, values)
 	if status != http.StatusOK {
 		p.fail(status, body)
+		return nil
+	}
+	return body
+}
+
+// show reads the report of the form and prepares it to be written.
+func (p *page) show(key string) {
+	body := p.read(key, p.Form.values(p.catalogue, p.desk.options.Now()))
+	if p.Fault != nil {
 		return
 	}
 	a, err := readAnswer(body)

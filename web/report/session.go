@@ -107,7 +107,7 @@ func (s *sessions) key(r *http.Request) (string, bool) {
 }
 
 func (s *sessions) open(cookie *http.Cookie) (key string, id [nonceSize]byte, until time.Time, ok bool) {
-	sealed, err := base64.RawURLEncoding.DecodeString(cookie.Value)
+	sealed, err := base64.RawURLEncoding.Strict().DecodeString(cookie.Value)
 	if err != nil || len(sealed) < nonceSize {
 		return "", id, until, false
 	}

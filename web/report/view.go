@@ -194,7 +194,7 @@ func (p *page) section(r *result, a *answer, id, title string) section {
 		}
 	}
 	switch {
-	case len(keys) == 0:
+	case len(keys) == 0 && len(a.Rows) == 1:
 		for _, m := range numbers {
 			value := p.cellOf(m, a.Rows[0], a)
 			if value.Text == "" {
@@ -206,6 +206,7 @@ func (p *page) section(r *result, a *answer, id, title string) section {
 	case len(keys) == 2 && keys[0].kind == moment && keys[1].kind == ordinal && len(numbers) > 0:
 		s.Table = p.cohorts(r, a, title, keys, numbers)
 		return s
+	case len(keys) == 0:
 	case keys[0].kind == moment:
 		s.Lines = p.lines(a, id, keys, numbers)
 	default:
@@ -509,7 +510,8 @@ func (p *page) cohorts(r *result, a *answer, title string, keys, numbers []measu
 	for _, name := range cohorts {
 		line := []cell{{Text: name, Names: true}}
 		last := widest
-		for ; last > 0 && cells[place{name, last}].Text == ""; last-- {
+		for last > 0 && cells[place{name, last}].Text == "" {
+			last--
 		}
 		for offset := range widest + 1 {
 			c := cells[place{name, offset}]

@@ -146,7 +146,11 @@ func (v *voice) at(t time.Time, interval string, short bool) string {
 	if interval == "week" {
 		key = "day"
 	}
-	text := t.Format(layouts[v.language][key][which])
+	layout, known := layouts[v.language][key]
+	if !known {
+		layout = layouts[v.language][""]
+	}
+	text := t.Format(layout[which])
 	switch {
 	case key == "day" && !short && interval != "week":
 		if v.language == "ja" {
