@@ -53,6 +53,18 @@ var window = parameter{name: "window", bind: func(values []string, bound map[str
 	return nil
 }}
 
+// strict is whether the steps of a funnel have an order. The statement is another one without.
+var strict = func() parameter {
+	p := oneOf("strict", "neither order nor any", "order", "any")
+	p.match = func(values []string) (conditions, reads []string) {
+		if slices.Contains(values, "any") {
+			return []string{"true"}, nil
+		}
+		return nil, nil
+	}
+	return p
+}()
+
 // levels is how many acts away a journey is followed.
 var levels = parameter{name: "steps", bind: func(values []string, bound map[string]string) *core.Error {
 	bound["steps"] = "3"
@@ -139,7 +151,7 @@ var behaviour = []report{
 		}, order: "step",
 	}}, takes: []parameter{
 		stepsParameter("step", 2, 10, "page", "operation", "event", "ad", "click", "search", "purchase"),
-		window, oneOf("strict", "neither order nor any", "order", "any"),
+		window, strict,
 	}, whole: true, remarks: []string{"lasting_beyond_a_day"}},
 	{name: "retention", label: label{"継続率", "Retention"}, parts: []part{{
 		file: "retention", reads: []string{"time"}, columns: []column{

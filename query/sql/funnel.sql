@@ -14,36 +14,59 @@ FROM
     (
         SELECT
             arrayJoin(range(1, {{len .step}} + 1)) AS step,
-            if({strict:String} = 'any', '', [{{range $i, $_ := .step}}{{if $i}}, {{end}}{step{{$i}}_kind:String}{{end}}][step]) AS kind,
+            {{if .strict}}''{{else}}[{{range $i, $_ := .step}}{{if $i}}, {{end}}{step{{$i}}_kind:String}{{end}}][step]{{end}} AS kind,
             {{people "length(way) >= step"}},
             round(if(countIf(step > 1 AND length(way) >= step) = 0, 0,
                 quantileExactInclusiveIf(0.5)((way[step] - way[step - 1]) / 1000, step > 1 AND length(way) >= step))) AS seconds
         FROM
         (
-            SELECT
-                subject, daily, min(permitted.day) AS day,
-                arraySort(groupArray((toUnixTimestamp64Milli(time), event_id, [{{range $i, $condition := .step}}{{if $i}}, {{end}}toBool({{$condition}}){{end}}]))) AS acts,
-                if({strict:String} = 'any',
-                    tupleElement(arrayFold((state, act) -> (
-                        arrayMap((last, is) -> if(is, tupleElement(act, 1), last), tupleElement(state, 1), tupleElement(act, 3)) AS lasts,
-                        if(
-                            arrayCount(last -> last > 0 AND tupleElement(act, 1) - last <= {window:Int64}, lasts) > length(tupleElement(state, 2)),
-                            arraySort(arrayFilter(last -> last > 0 AND tupleElement(act, 1) - last <= {window:Int64}, lasts)),
-                            tupleElement(state, 2))
-                    ), acts, (arrayWithConstant({{len .step}}, toInt64(0)), emptyArrayInt64())), 2),
-                    arrayLast(way -> notEmpty(way), arrayFold((ways, act) -> arrayMap(
-                        (i, is) -> if(
-                            is
-                                AND (i = 1 OR (notEmpty(ways[i - 1]) AND tupleElement(act, 1) - ways[i - 1][1] <= {window:Int64}))
-                                AND (empty(ways[i]) OR if(i = 1, tupleElement(act, 1), ways[i - 1][1]) > ways[i][1]),
-                            arrayPushBack(if(i = 1, emptyArrayInt64(), ways[i - 1]), tupleElement(act, 1)),
-                            ways[i]),
-                        range(1, {{len .step}} + 1), tupleElement(act, 3)
-                    ), acts, arrayWithConstant({{len .step}}, emptyArrayInt64())))) AS way
-            FROM permitted
-            WHERE subject != 0
-                AND ({window:Int64} <= 86400000 OR NOT daily)
-                AND ({{range $i, $condition := .step}}{{if $i}} OR {{end}}({{$condition}}){{end}})
+            SELECT subject, daily, min(act_day) AS day, argMax(way, (length(way), {{if .strict}}-at, -position{{else}}at, position{{end}})) AS way
+            FROM
+            (
+{{- if .strict}}
+                -- The times of the steps that were done last, up to each act.
+                SELECT
+                    subject, daily, act_day, at, row_number() OVER each AS position,
+                    arraySort(arrayFilter(last -> last > 0 AND at - last <= {window:Int64}, [{{range $i, $_ := .step}}{{if $i}}, {{end}}maxIf(at, is{{$i}}) OVER each{{end}}])) AS way
+                FROM
+                        (
+                            SELECT
+                                subject, daily, permitted.day AS act_day, toUnixTimestamp64Milli(time) AS at, event_id{{range $i, $condition := .step}},
+                                toBool({{$condition}}) AS is{{$i}}{{end}}
+                            FROM permitted
+                            WHERE subject != 0
+                                AND ({window:Int64} <= 86400000 OR NOT daily)
+                                AND ({{range $i, $condition := .step}}{{if $i}} OR {{end}}({{$condition}}){{end}})
+                        )
+                WINDOW each AS (PARTITION BY subject, daily ORDER BY at, event_id ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)
+{{- else}}
+                -- From the last step to the second: the times at which the steps that follow are done first, after each act.
+                SELECT subject, daily, act_day, at, position, arrayPushFront(arrayFilter(time -> time - at <= {window:Int64}, following), at) AS way
+                FROM
+                (
+{{- range $i, $_ := .step}}{{if $i}}
+                    SELECT * REPLACE (anyLastIf(arrayPushFront(following, at), is{{$i}}) OVER (PARTITION BY subject, daily ORDER BY at DESC, event_id DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS following)
+                    FROM
+                    (
+{{- end}}{{end}}
+                        SELECT *, emptyArrayInt64() AS following, event_id AS position
+                        FROM
+                        (
+                            SELECT
+                                subject, daily, permitted.day AS act_day, toUnixTimestamp64Milli(time) AS at, event_id{{range $i, $condition := .step}},
+                                toBool({{$condition}}) AS is{{$i}}{{end}}
+                            FROM permitted
+                            WHERE subject != 0
+                                AND ({window:Int64} <= 86400000 OR NOT daily)
+                                AND ({{range $i, $condition := .step}}{{if $i}} OR {{end}}({{$condition}}){{end}})
+                        )
+{{- range $i, $_ := .step}}{{if $i}}
+                    )
+{{- end}}{{end}}
+                )
+                WHERE is0
+{{- end}}
+            )
             GROUP BY subject, daily
         )
         GROUP BY step

@@ -12,9 +12,12 @@ FROM
     SELECT
         subject, daily, day,
         arrayMap(o -> tupleElement(o, 3), arraySort(groupArray((time, event_id, if(type = 'custom', custom_name, operation))))) AS done,
+        arrayPopFront(done) AS after_one,
         arrayJoin(arrayConcat(
-            arrayMap(i -> (done[i], done[i + 1], '', 2), range(1, toUInt64(length(done)))),
-            arrayMap(i -> (done[i], done[i + 1], done[i + 2], 3), range(1, toUInt64(greatest(length(done), 1) - 1))))) AS sequence
+            arrayZip(arrayPopBack(done), after_one, arrayWithConstant(length(after_one), ''), arrayWithConstant(length(after_one), 2)),
+            arrayZip(
+                arrayPopBack(arrayPopBack(done)), arrayPopBack(after_one), arrayPopFront(after_one),
+                arrayWithConstant(length(arrayPopBack(after_one)), 3)))) AS sequence
     FROM permitted
     WHERE type IN ('operation', 'custom') AND session_id != 0
     GROUP BY session_id, day, subject, daily
