@@ -47,13 +47,15 @@ func ProblemOf(err error) Problem {
 	}
 }
 
-// WriteProblem answers with an error. A 503 and a 429 carry Retry-After.
+// WriteProblem answers with an error. A 503 and a 429 carry Retry-After, a 401 how to authenticate (RFC 6750).
 func WriteProblem(w http.ResponseWriter, err error, items ...ItemError) {
 	p := ProblemOf(err)
 	p.Errors = items
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	switch p.Status {
+	case http.StatusUnauthorized:
+		h.Set("WWW-Authenticate", "Bearer")
 	case http.StatusServiceUnavailable:
 		h.Set("Retry-After", "5")
 	case http.StatusTooManyRequests:
