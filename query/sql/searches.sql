@@ -22,16 +22,18 @@ FROM
             anyIf(search_query, type = 'search') AS asked,
             anyIf(search_results, type = 'search') AS found,
             anyIf(time, type = 'search') AS at,
-            uniqExact(host, path) AS pages
+            uniqExact(page) AS pages
         FROM
         (
             SELECT
-                *, if(session_id = 0, event_id, 0) AS alone,
+                session_id, if(session_id = 0, event_id, 0) AS alone, day, subject, daily, type, time,
+                search_query, search_results, cityHash64(host, path) AS page,
                 countIf(type = 'search') OVER (
                     PARTITION BY session_id, alone, day ORDER BY time, event_id ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
                 ) AS nth
             FROM permitted
-            WHERE type = 'search' OR (type = 'page_view' AND session_id != 0)
+            WHERE type = 'search'
+                OR (type = 'page_view' AND session_id IN (SELECT session_id FROM permitted WHERE type = 'search' AND session_id != 0))
         )
         GROUP BY session_id, alone, day, subject, daily, nth
         HAVING nth > 0
