@@ -141,7 +141,7 @@ func (db *DB) Select(ctx context.Context, sql string, params map[string]string, 
 	if limits.Rows > 0 {
 		settings["max_result_rows"] = limits.Rows
 	}
-	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(settings), clickhouse.WithParameters(params))
+	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(settings), clickhouse.WithParameters(escaped(params)))
 	rows, err := db.conn.Query(ctx, sql)
 	if err != nil {
 		return fmt.Errorf("select: %w", classify(err))
@@ -151,6 +151,19 @@ func (db *DB) Select(ctx context.Context, sql string, params map[string]string, 
 		return fmt.Errorf("select: %w", classify(err))
 	}
 	return nil
+}
+
+// escape writes a value as the engine reads bound ones: as a field of tab-separated values.
+var escape = strings.NewReplacer(`\`, `\\`, "\t", `\t`, "\n", `\n`)
+
+// escaped are parameters whose values arrive as they are. The driver hands them on as they are given, and the engine
+// takes a backslash in them for an escape.
+func escaped(params map[string]string) map[string]string {
+	all := make(map[string]string, len(params))
+	for name, value := range params {
+		all[name] = escape.Replace(value)
+	}
+	return all
 }
 
 // Exec runs a statement without a result.

@@ -232,3 +232,16 @@ func TestAKilledEngineComesBackWithEveryAcknowledgedRow(t *testing.T) {
 		t.Errorf("%d rows, %d acknowledged", n, acknowledged)
 	}
 }
+
+// Whatever a value holds, the statement sees that value: neither an escape that it does not mean nor the end of it.
+func TestABoundValueArrivesAsItIs(t *testing.T) {
+	db := testkit.ClickHouse(t)
+	for _, value := range []string{
+		"", "plain", `\`, `a\`, `\\`, `\n`, `\t`, `\0`, `\N`, `\x41`, `a\_b\%`, "a\tb", "a\nb", "a\rb", "a\x00b", `'`, `\'`, "`", "{v:String}", "日本\\",
+	} {
+		var got string
+		if err := clickhouse.One(t.Context(), db, "SELECT {v:String}", map[string]string{"v": value}, &got); err != nil || got != value {
+			t.Errorf("%q arrives as %q, %v", value, got, err)
+		}
+	}
+}
