@@ -6,7 +6,8 @@ type Explanation struct {
 	Site    string `json:"site"`
 	Purpose string `json:"purpose"`
 	Policy  string `json:"policy"`
-	// Source is raw: all events of the period are read; or rollup: sums by day are.
+	// Source is raw: all events of the period are read; rollup: sums by day are; or mixed: the sums of some days are, and
+	// the events of others.
 	Source     string   `json:"source"`
 	Why        string   `json:"why"`
 	Threshold  int      `json:"threshold"`
@@ -19,13 +20,13 @@ type Explanation struct {
 func (p *plan) explain(r *request) *Explanation {
 	e := &Explanation{
 		Report: r.report.name, Site: r.site.ID, Purpose: r.purpose.ID, Policy: r.pack.Version,
-		Source: "raw", Why: "the report is read from the events", Threshold: p.k,
+		Source: p.choice.name(), Why: p.choice.why, Threshold: p.k,
 		Statements: []string{}, LeftOut: []string{}, Columns: append([]string{}, p.columns...), Filters: []string{},
 	}
 	planned := map[*part]bool{}
 	for _, s := range p.parts {
 		planned[s.part] = true
-		e.Statements = append(e.Statements, s.part.file)
+		e.Statements = append(e.Statements, s.name)
 	}
 	for i := range r.report.parts {
 		if part := &r.report.parts[i]; !planned[part] {

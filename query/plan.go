@@ -18,6 +18,7 @@ import (
 type statement struct {
 	part *part
 	sql  string
+	name string // as in the folder sql
 }
 
 // plan is what a request becomes.
@@ -28,12 +29,14 @@ type plan struct {
 	coverage string
 	drops    string
 	columns  []string // of the events table, for the audit
+	choice   *choice  // nil until it is made
 }
 
 // planner knows the statements and the data category of every column.
 type planner struct {
 	categories      map[string]core.Category
 	sql             map[string]*template.Template
+	rollups         map[string][2]*template.Template
 	threshold, fine int
 }
 
@@ -66,7 +69,8 @@ func newPlanner(threshold, fine int) (*planner, error) {
 			return nil, fmt.Errorf("plan reports: %w", err)
 		}
 	}
-	return p, nil
+	p.rollups, err = newRollups()
+	return p, err
 }
 
 // refused is the first column that the purpose may not use (Art. 5), or nil.
@@ -111,7 +115,7 @@ func (p *planner) plan(r *request) (*plan, *core.Error) {
 			return nil, fault
 		}
 		planned.columns = append(planned.columns, part.reads...)
-		planned.parts = append(planned.parts, statement{part, p.behindGate(part, r)})
+		planned.parts = append(planned.parts, statement{part, p.behindGate(part, r), part.file})
 	}
 	slices.Sort(planned.columns)
 	planned.columns = slices.Compact(planned.columns)
@@ -164,7 +168,7 @@ func (p *planner) text(name string, given map[string]int, conditions map[string]
 // behindGate makes the whole statement of a part: gate, rows that pass it, the part's own SQL, and what the threshold
 // needs to know. It gives the groups that are large enough, and one in any case.
 func (p *planner) behindGate(part *part, r *request) string {
-	rows, groups := conditions(part, r.filters)
+	rows, _ := conditions(part, r.filters)
 	if r.sample < 1 {
 		rows = append(rows, "cityHash64(if(subject = 0, event_id, subject), 'sample') % 1000 < "+strconv.Itoa(int(math.Round(r.sample*1000))))
 	}
@@ -172,13 +176,18 @@ func (p *planner) behindGate(part *part, r *request) string {
 	for _, f := range r.filters {
 		columns = append(columns, dimensions[f.dimension].column)
 	}
+	return "WITH " + gate.Permitted(columns, rows) + ",\n" + answered(part, r, p.text(part.file, r.given, r.conditions))
+}
+
+// answered is the end of the statement of a part whose groups own makes.
+func answered(part *part, r *request, own string) string {
+	_, groups := conditions(part, r.filters)
 	outputs := make([]string, len(part.columns))
 	for i, c := range part.columns {
 		outputs[i] = casts[c.kind] + "(" + c.alias() + ")"
 	}
 	var sql strings.Builder
-	fmt.Fprintf(&sql, "WITH %s,\n", gate.Permitted(columns, rows))
-	fmt.Fprintf(&sql, "grouped AS\n(\n%s\n)\n", p.text(part.file, r.given, r.conditions))
+	fmt.Fprintf(&sql, "grouped AS\n(\n%s\n)\n", own)
 	fmt.Fprintf(&sql, "SELECT toUInt64(subjects), toUInt64(people), toUInt64(low), toUInt64(high), toUInt64(small), toUInt64(small_subjects), toUInt64(all), %s\n", strings.Join(outputs, ", "))
 	fmt.Fprintf(&sql, "FROM\n(\n    SELECT *, %s AS subjects, countIf(subjects < {k:UInt64}) OVER () AS small,\n", gate.Subjects)
 	fmt.Fprintf(&sql, "        %s AS small_subjects, count() OVER () AS all, row_number() OVER () AS position\n    FROM grouped\n", smallSubjects)

@@ -23,6 +23,7 @@ import (
 	"github.com/sekisho/sekisho/internal/core"
 	"github.com/sekisho/sekisho/internal/httpx"
 	"github.com/sekisho/sekisho/internal/policy"
+	"github.com/sekisho/sekisho/internal/rollup"
 	"github.com/sekisho/sekisho/internal/site"
 	"github.com/sekisho/sekisho/query/access"
 	"github.com/sekisho/sekisho/query/noise"
@@ -56,6 +57,10 @@ type Config struct {
 	// Bare, which needs Exact, leaves nothing but the threshold: no group goes because of another, no answer is kept or held
 	// against earlier ones. It is for tests and measurements.
 	Bare bool
+	// Few is how many events a period must have for its sums by day to be read, where there are any. Default rollup.Few.
+	Few uint64
+	// Raw reads events only. It is for tests and measurements.
+	Raw bool
 }
 
 // The most rows of an answer: of one that is read, and of one that leaves as a file.
@@ -90,6 +95,7 @@ type Query struct {
 	config   Config
 	deps     Deps
 	planner  *planner
+	rollups  *rollup.Reader
 	noise    *noise.Noise // nil: numbers are exact
 	hash     *noise.Noise // names questions; its noise is not drawn
 	guard    *access.Guard
@@ -131,8 +137,15 @@ func New(config Config, deps Deps) (*Query, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configure query: %w", err)
 	}
+	if config.Few == 0 {
+		config.Few = rollup.Few
+	}
+	kept, err := rollup.NewReader(deps.Store)
+	if err != nil {
+		return nil, fmt.Errorf("configure query: %w", err)
+	}
 	q := &Query{
-		config: config, deps: deps, planner: p, guard: guard, auditSQL: auditSQL, live: newLive(),
+		config: config, deps: deps, planner: p, rollups: kept, guard: guard, auditSQL: auditSQL, live: newLive(),
 		metrics: newMetrics(deps.Metrics), engine: httpx.NewEngine(deps.Log, deps.Random),
 	}
 	if config.NoiseKey == "" && !config.Exact || config.Bare && !config.Exact {
@@ -235,12 +248,15 @@ func (q *Query) read(g *gin.Context, record *audit) (any, *request, error) {
 	if fault := q.guard.Allow(caller, q.planner.asked(r, planned)); fault != nil {
 		return nil, nil, fault
 	}
+	ctx, cancel := context.WithTimeout(g.Request.Context(), q.config.Timeout)
+	defer cancel()
 	if r.explain {
+		if planned, err = q.choose(ctx, r, planned); err != nil {
+			return nil, nil, err
+		}
 		return planned.explain(r), r, nil
 	}
 	record.columns = planned.columns
-	ctx, cancel := context.WithTimeout(g.Request.Context(), q.config.Timeout)
-	defer cancel()
 	answer, err := q.run(ctx, r, planned)
 	if err != nil {
 		return nil, nil, err

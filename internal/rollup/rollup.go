@@ -171,25 +171,23 @@ func (k *Kind) behindGate(days string, known bool) string {
 	} else {
 		sql = gate.Permitted(k.Reads, nil)
 	}
-	only := ""
-	if known {
-		only = " AND (p.subject = 0 OR n.number != 0)"
+	only, asked := "", "\n        AND subject IN (SELECT subject FROM "+rows+" WHERE "+days+")"
+	if known { // a whole day has most of those who last, so looking them up costs more than it saves
+		only, asked = " AND (p.subject = 0 OR n.number != 0)", ""
 	}
 	return sql + `,
 numbers AS
 (
-    SELECT subject, any(number) AS number
+    SELECT subject, number
     FROM rollup_subjects
     WHERE site = {site:String}
-        AND (seen = toDate(0) OR seen BETWEEN toDate(fromUnixTimestamp64Milli({from:Int64}, {time_zone:String})) - 1 AND toDate(fromUnixTimestamp64Milli({to:Int64}, {time_zone:String})))
-        AND subject IN (SELECT subject FROM ` + rows + ` WHERE ` + days + `)
-    GROUP BY subject
+        AND (seen = toDate(0) OR seen BETWEEN toDate(fromUnixTimestamp64Milli({from:Int64}, {time_zone:String})) - 1 AND toDate(fromUnixTimestamp64Milli({to:Int64}, {time_zone:String})))` + asked + `
 ),
 numbered AS
 (
     SELECT p.*, n.number AS number
     FROM ` + rows + ` AS p
-    LEFT JOIN numbers AS n ON n.subject = p.subject
+    LEFT ANY JOIN numbers AS n ON n.subject = p.subject
     WHERE ` + days + only + `
 ),
 made AS
