@@ -42,7 +42,7 @@ func TestManyCallersGetTheSameAnswers(t *testing.T) {
 		alone[path] = answer{status, tag}
 	}
 	before := len(audits(t, db))
-	const callers, each = 12, 14
+	const callers, each = 8, 7
 	began := time.Now()
 	var callersDone sync.WaitGroup
 	for caller := range callers {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/sekisho/sekisho/query/format"
 )
@@ -16,13 +17,15 @@ func (r *request) reply(w http.ResponseWriter, from *http.Request, answer any) e
 	}
 	tagged := document
 	if a, isAnswer := answer.(*Answer); isAnswer && a.Release != nil {
-		same := *a // whichever release it is
-		same.Release = nil
+		same, which := *a, *a.Release // the same answer, whichever of its releases is told
+		which.ID, which.AsOf, which.Reused = "", time.Time{}, false
+		same.Release = &which
 		if tagged, err = json.Marshal(&same); err != nil {
 			return err
 		}
 	}
-	reply := format.Reply{Form: r.form, Language: r.language, Tag: format.Tag(r.form, r.language, tagged), Document: json.RawMessage(document)}
+	tag := format.Weak(format.Tag(r.form, r.language, tagged))
+	reply := format.Reply{Form: r.form, Language: r.language, Tag: tag, Document: json.RawMessage(document)}
 	if a, isAnswer := answer.(*Answer); isAnswer {
 		reply.Table = a.table()
 	} else {
@@ -44,6 +47,12 @@ func (a *Answer) table() format.Table {
 	}
 	if a.Compared != nil {
 		meta.Compared = format.Period(*a.Compared)
+	}
+	if r := a.Release; r != nil {
+		meta.Release = &format.Release{ID: r.ID, AsOf: r.AsOf, DroppedFilters: r.DroppedFilters}
+		if r.Period != nil {
+			meta.Release.Period = &format.Period{From: r.Period.From, To: r.Period.To}
+		}
 	}
 	for _, remark := range a.Remarks {
 		meta.Remarks = append(meta.Remarks, remark.Name)
