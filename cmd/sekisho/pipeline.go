@@ -20,6 +20,7 @@ import (
 	"github.com/sekisho/sekisho/internal/pseudonym"
 	"github.com/sekisho/sekisho/internal/pseudonym/open"
 	"github.com/sekisho/sekisho/internal/retention"
+	"github.com/sekisho/sekisho/internal/rollup"
 	"github.com/sekisho/sekisho/internal/site"
 	"github.com/sekisho/sekisho/pipeline"
 )
@@ -107,6 +108,8 @@ func runPipeline(ctx context.Context, cfg *config.Config, e *engines, policies *
 		work.Go(func() error {
 			return foldWithdrawals(wctx, cfg, newFold(e, entries, rotation.Keys, policies, sites), logger)
 		})
+		sums := &rollup.Maintainer{DB: e.db, Sites: sites, Policies: policies, Metrics: rollup.NewMetrics(metrics), Logger: logger, Now: time.Now, Threads: 1}
+		work.Go(func() error { return sums.Run(wctx) })
 	}
 	work.Go(func() error { return p.Run(wctx) })
 	work.Go(func() error { return rotation.Run(wctx) })

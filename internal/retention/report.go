@@ -206,7 +206,7 @@ func eventLines(ctx context.Context, db Store, columns []column, l limits, gone 
 
 // tableLine is the line of a table whose rows expire whole.
 func tableLine(ctx context.Context, db Store, t table, gone []detached, now time.Time) (Line, error) {
-	line := Line{Kind: "table", Name: t.name, Category: core.Record.String(), LimitDays: float64(t.days), Parts: &Parts{}}
+	line := Line{Kind: "table", Name: t.name, Category: t.category.String(), LimitDays: float64(t.days), Parts: &Parts{}}
 	var oldest int64
 	cutoff := now.AddDate(0, 0, -t.days)
 	before := "toUnixTimestamp64Milli(toDateTime64(" + t.time + ", 3))"

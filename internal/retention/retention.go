@@ -37,6 +37,11 @@ var recordTables = map[string]string{"consent_acts": "time", "event_drops": "hou
 // maskTable hides rows of events, so its rows stay for as long as the ones they hide, and no longer.
 const maskTable, maskColumn = "consent_masks", "denied_at"
 
+// sumTables keep sums of events by day (internal/rollup), and numbers for the pseudonyms in them. They hold something of
+// every category of events, so their rows go with the first of these: until is the last day of a pseudonym, and a number
+// that no sum names any more goes before that.
+var sumTables = map[string]string{"rollup_cells": "day", "rollup_days": "day", "rollup_subjects": "until"}
+
 // lastingTables say nothing of a person and have no end: a proof that expires proves nothing.
 var lastingTables = []string{"ledger_records"}
 
@@ -83,6 +88,7 @@ func Period(policies *policy.Register, c core.Category, t time.Time) time.Durati
 type limits struct {
 	events  int                   // a row of events: the longest period of what it holds
 	records int                   // a record of processing
+	sums    int                   // sums of events: the shortest period of what an event holds
 	columns map[string]int        // a column of events
 	own     map[core.Category]int // what the policy says of a category
 }
@@ -100,6 +106,9 @@ func limitsAt(columns []column, policies *policy.Register, now time.Time) (limit
 		l.columns[c.name], l.own[c.category] = days, days
 		if c.category != core.Record {
 			l.events = max(l.events, days)
+			if l.sums == 0 || days < l.sums {
+				l.sums = days
+			}
 		}
 	}
 	for _, c := range columns {
@@ -114,13 +123,17 @@ func limitsAt(columns []column, policies *policy.Register, now time.Time) (limit
 type table struct {
 	name, time string
 	days       int
+	category   core.Category
 }
 
 // tables are all but events, by name.
 func (l limits) tables() []table {
-	all := []table{{maskTable, maskColumn, l.events}}
+	all := []table{{maskTable, maskColumn, l.events, core.Record}}
 	for name, column := range recordTables {
-		all = append(all, table{name, column, l.records})
+		all = append(all, table{name, column, l.records, core.Record})
+	}
+	for name, column := range sumTables {
+		all = append(all, table{name, column, l.sums, core.Pseudonym})
 	}
 	slices.SortFunc(all, func(a, b table) int { return strings.Compare(a.name, b.name) })
 	return all
