@@ -626,7 +626,7 @@ func TestAStepMeansWhatItSays(t *testing.T) {
 	}
 	f.store(t, db, "shop")
 	d := newDesk(t, db)
-	for _, step := range []string{"page:/a_c", "page*:/a_c", "page:/a%c", "page*:/a%c*", `page:/a\c`, `page*:*\c`} {
+	for _, step := range []string{"page:/a_c", "page*:/a_c", "page:/a%c", "page*:/a%c*", `page:/a\c`, `page*:*\c`, `page*:/a\*`} {
 		a := d.read("/v1/reports/funnel?site=shop&purpose=usage_based_development&" + url.Values{"step": {step, "page*:*"}}.Encode())
 		if len(a.Rows) != 2 || a.Rows[0]["people"] != float64(threshold) || a.Rows[1]["people"] != float64(threshold) || a.Rows[1]["seconds"] != 59.0 {
 			t.Errorf("%s: %v", step, a.Rows)

@@ -117,7 +117,10 @@ func (q *Query) getLive(g *gin.Context) {
 	recorded := record
 	for {
 		told, err := q.beat(ctx, r, planned)
-		if err != nil && ctx.Err() == nil {
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
 			q.deps.Log.WarnContext(ctx, "read of a live stream failed", "error", err)
 		}
 		if s.send(told) != nil {
