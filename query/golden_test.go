@@ -725,7 +725,10 @@ var expected = map[string]func([]event) (rows []row, counts []int){
 	"conversion": func(events []event) ([]row, []int) {
 		sessions, bought := sessionsOf(events), only(events, "purchase")
 		with := len(sessionsOf(bought))
-		r := row{"buyers": people(bought), "buying_sessions": with, "sessions": len(sessions), "conversion_rate": float64(with) / float64(len(sessions))}
+		r := row{
+			"visitors": people(events), "buyers": people(bought), "sessions": len(sessions), "buying_sessions": with,
+			"conversion_rate": float64(with) / float64(len(sessions)),
+		}
 		return []row{r}, []int{subjects(bought)}
 	},
 	"ad_campaigns": func(events []event) ([]row, []int) {
@@ -841,7 +844,7 @@ var orders = map[string][]string{
 	"countries":         {"-visitors", "country"}, "regions": {"-visitors", "country", "region"}, "languages": {"-visitors", "language"},
 	"browsers": {"-visitors", "browser", "version"}, "systems": {"-visitors", "os", "os_version"}, "screens": {"-visitors", "screen", "viewport_width"},
 	"connections": {"-visitors", "connection", "save_data"}, "preferences": {"-visitors", "color_scheme", "reduced_motion"},
-	"searches_without_result": {"-without_result", "query"}, "orders": {"currency"}, "conversion": {"buyers"}, "ad_campaigns": {"-impressions", "ad_campaign"},
+	"searches_without_result": {"-without_result", "query"}, "orders": {"currency"}, "conversion": {"visitors"}, "ad_campaigns": {"-impressions", "ad_campaign"},
 	"consent": {"purpose", "basis"}, "consent_choices": {"purpose", "-people", "state", "language", "surface"},
 	"coverage": {"type", "outcome"}, "drops": {"time", "reason", "type"},
 }

@@ -117,9 +117,10 @@ var visits = []report{
 	}}},
 	// Whether an event is a purchase is told by its type, which every purpose may see: reads makes it a matter of purchases.
 	{name: "conversion", label: label{"購入率", "Conversion"}, parts: []part{{file: "conversion", reads: []string{"order_key"}, columns: []column{
-		{name: "buyers", from: "people", kind: count, label: label{"購入者", "Buyers"}},
-		{name: "buying_sessions", kind: count, label: label{"購入のあったセッション", "Sessions with a purchase"}},
+		visitors,
+		{name: "buyers", kind: count, label: label{"購入者", "Buyers"}},
 		sessions,
+		{name: "buying_sessions", kind: count, label: label{"購入のあったセッション", "Sessions with a purchase"}},
 		{name: "conversion_rate", kind: ratio, label: label{"購入率", "Conversion rate"}},
 	}, order: "people"}}},
 

@@ -453,3 +453,25 @@ func TestOrderValuesAreExactDecimals(t *testing.T) {
 		}
 	}
 }
+
+// What many visitors did is told when few bought only if enough did.
+func TestConversionRestsOnTheBuyers(t *testing.T) {
+	for buyers, rows := range map[uint64]int{threshold - 1: 0, threshold: 1} {
+		db, f := testkit.ClickHouse(t), &facts{}
+		for v := range uint64(10 * threshold) {
+			kind := "page_view"
+			if v < buyers {
+				kind = "purchase"
+			}
+			f.events = append(f.events, event{
+				id: v + 1, at: noon, received: noon, kind: kind, purposes: 1 << bitDevelopment, linkage: "visitor", visitor: v + 1, session: v + 1, results: -1,
+			})
+		}
+		f.masks = []mask{{999_999, bitDevelopment, noon}}
+		f.store(t, db, "shop")
+		a := newDesk(t, db).read("/v1/reports/conversion?purpose=usage_based_development&" + period)
+		if len(a.Rows) != rows || rows == 1 && a.Rows[0]["conversion_rate"] != 0.1 {
+			t.Errorf("%d buyers: %v", buyers, a.Rows)
+		}
+	}
+}
