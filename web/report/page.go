@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/sekisho/sekisho/internal/core"
 )
@@ -160,7 +161,7 @@ func (p *page) SignIn() string { return "sign-in" + p.Form.query() }
 type choice struct {
 	Value, Label string
 	Chosen       bool
-	Takes        string // parameters of a report's own, with spaces between them
+	Takes        string // parameters of a report's own, and "period" if it has one, with spaces between them
 }
 
 // Sites are those of the key.
@@ -192,11 +193,11 @@ func (p *page) Reports(allowed bool) []choice {
 		if p.catalogue.allowed(p.Form.Site, p.Form.Purpose, r.Name) != allowed {
 			continue
 		}
-		takes := ""
-		for _, name := range r.Parameters {
-			takes += name + " "
+		takes := r.Parameters
+		if !slices.Contains(recent, r.Name) {
+			takes = append([]string{"period"}, takes...)
 		}
-		all = append(all, choice{Value: r.Name, Label: plainText(r.Label.in(p.Language)), Chosen: r.Name == p.Form.Report, Takes: takes})
+		all = append(all, choice{Value: r.Name, Label: plainText(r.Label.in(p.Language)), Chosen: r.Name == p.Form.Report, Takes: strings.Join(takes, " ")})
 	}
 	return all
 }

@@ -183,6 +183,45 @@ func TestTheStageSpeaksTheContract(t *testing.T) {
 	}
 }
 
+// TestTheContractHasWhatTheFormOffers holds every choice of the form against the API's own document.
+func TestTheContractHasWhatTheFormOffers(t *testing.T) {
+	doc := testkit.ReadContract(t, "query.v1.yaml")
+	permits := func(report, query string) error {
+		return doc.Permits(httptest.NewRequest(http.MethodGet, "/v1/reports/"+report+"?site=shop&purpose=p&"+query, nil))
+	}
+	sample := map[string]string{"step": "purchase", "start": "page:/", "end": "page:/", "operation": "x"}
+	for name, c := range controls {
+		for _, option := range append(c.options, sample[name]) {
+			if option == "" {
+				continue
+			}
+			if err := permits("funnel", name+"="+url.QueryEscape(option)); err != nil {
+				t.Errorf("%s=%s: %v", name, option, err)
+			}
+		}
+		if len(c.options) > 0 && permits("funnel", name+"=nonsense") == nil && name != "window" {
+			t.Errorf("%s may be anything, and the form offers a choice", name)
+		}
+	}
+	for _, name := range slices.Concat(comparisons[1:], limits[1:]) {
+		parameter := "limit"
+		if strings.HasPrefix(name, "previous") {
+			parameter = "compare"
+		}
+		if err := permits("pages", parameter+"="+name); err != nil {
+			t.Errorf("%s=%s: %v", parameter, name, err)
+		}
+	}
+	if err := permits("pages", "format=csv&segment=japan&limit="+fileRows); err != nil {
+		t.Error(err)
+	}
+	for _, name := range recent {
+		if err := permits(name, ""); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestTheFormBecomesARequest(t *testing.T) {
 	for query, want := range map[string]string{
 		"report=pages":                                                      "from=2026-11-14&to=2026-11-20",
@@ -519,6 +558,8 @@ func TestValuesAreWrittenAsTheirReadersDo(t *testing.T) {
 		{"en", "timeseries", "&p.interval=hour&period=today", "20 November 2026, 01:00"},
 		{"en", "timeseries", "&p.interval=week", "week of 14 November 2026"},
 		{"ja", "timeseries", "&p.interval=month", "2026年11月 900"},
+		{"en", "funnel", "&p.step=page*:/x*&p.step=purchase", "1. page*:/x* 4,000 (100.0%)"},
+		{"en", "funnel", "&p.step=page*:/x*&p.step=purchase", "1. page*:/x* Page 4,000"},
 		{"ja", "funnel", "&p.step=search&p.step=purchase", "2. purchase 購入 1,714 42.9% 42.9% 1分35秒"},
 		{"en", "funnel", "&p.step=search&p.step=purchase", "1. search Search 4,000 100.0% 100.0% 0 s"},
 		{"en", "retention", "&p.unit=month&period=90", "August 2026 100.0% 800"},

@@ -22,6 +22,7 @@ type result struct {
 	Rests    string   // how many it does rest on
 	Empty    bool
 	Withheld bool   // it is empty because everything was withheld
+	Recent   bool   // it is of what has just been, whatever period was chosen
 	Missing  bool   // some cell has no value
 	Next     string // address of the rows that follow
 	First    string // address of the first rows, where these are others
@@ -56,6 +57,7 @@ type table struct {
 type head struct {
 	Text   string
 	Number bool
+	Short  bool // of numbers that name a row
 }
 
 // cell is a value, and below it what it was.
@@ -103,7 +105,7 @@ func (p *page) measures(a *answer) []measure {
 func (p *page) result(a *answer) *result {
 	r := &result{
 		Title: p.reportLabel(a.Report), Facts: p.facts(a), Empty: len(a.Rows) == 0,
-		Withheld: len(a.Rows) == 0 && a.Suppressed.Groups > 0, File: "report.csv" + p.Form.query(),
+		Withheld: len(a.Rows) == 0 && a.Suppressed.Groups > 0, Recent: slices.Contains(recent, a.Report), File: "report.csv" + p.Form.query(),
 	}
 	if a.Next != "" {
 		next := p.Form
@@ -223,7 +225,7 @@ func (p *page) table(r *result, a *answer, title string, all []measure) *table {
 	t := &table{Caption: p.say("table.caption", title, p.period(a.From.In(a.location), a.To.In(a.location)))}
 	all = slices.DeleteFunc(slices.Clone(all), func(m measure) bool { return m.kind == nested })
 	for _, m := range all {
-		t.Heads = append(t.Heads, head{m.label, !m.kind.names()})
+		t.Heads = append(t.Heads, head{m.label, !m.kind.names(), m.kind == ordinal})
 	}
 	// The first column that tells rows apart names them.
 	naming := 0
@@ -310,8 +312,11 @@ func (p *page) bars(a *answer, id string, keys, numbers []measure) *barChart {
 		return nil
 	}
 	m := numbers[i]
-	// Names of hosts and kinds tell the same of every row too often: they are left to the table.
+	// What is the same in every row is left to the table, and so is what a step is beside what the reader called it.
 	keys = telling(keys, a)
+	if len(p.Form.Own["step"]) > 0 && keys[0].Name == "step" {
+		keys = keys[:1]
+	}
 	beside := slices.IndexFunc(numbers, func(n measure) bool { return n.kind == share })
 	var bars []bar
 	longest := -1
@@ -505,7 +510,7 @@ func (p *page) cohorts(r *result, a *answer, title string, keys, numbers []measu
 	t := &table{Heat: true, Caption: p.say("cohorts.caption", title, shown.label, p.period(a.From.In(a.location), a.To.In(a.location)))}
 	t.Heads = append(t.Heads, head{Text: keys[0].label})
 	for offset := range widest + 1 {
-		t.Heads = append(t.Heads, head{p.say("cohorts.offset", strconv.FormatInt(offset, 10)), true})
+		t.Heads = append(t.Heads, head{Text: p.say("cohorts.offset", strconv.FormatInt(offset, 10)), Number: true})
 	}
 	for _, name := range cohorts {
 		line := []cell{{Text: name, Names: true}}

@@ -217,8 +217,13 @@ func (v *voice) word(column, value string) string {
 		}
 	}
 	column = strings.TrimPrefix(strings.TrimPrefix(column, "from_"), "to_")
-	if column == "outcome" {
+	switch column {
+	case "outcome":
 		column = "reason"
+	case "save_data", "reduced_motion":
+		column = "flag"
+	case "kind":
+		value = strings.TrimSuffix(value, "*") // of a step with a pattern
 	}
 	if said, ok := v.texts["value."+column+"."+value]; ok {
 		return said
@@ -258,7 +263,7 @@ func (v *voice) measure(k kind, n decimal.Decimal, currency string) string {
 	case share:
 		return v.ratio(n)
 	case percent:
-		return v.number(n.Round(1)) + "%"
+		return fixed(n, 1) + "%"
 	case seconds:
 		return v.duration(n)
 	case amount:

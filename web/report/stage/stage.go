@@ -181,7 +181,7 @@ var reports = []report{
 			var rows [][]any
 			n := 4000
 			for i, s := range r.steps {
-				kind, _, _ := strings.Cut(strings.Replace(s, "*", "", 1), ":")
+				kind, _, _ := strings.Cut(s, ":")
 				next := n
 				if i > 0 {
 					next = n * 3 / 7
