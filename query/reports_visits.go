@@ -12,7 +12,7 @@ var (
 	searched    = column{name: "query", label: label{"検索した語", "Query"}}
 	fruitless   = column{name: "without_result", kind: count, label: label{"結果なし", "Without result"}}
 	impressions = column{name: "impressions", kind: count, label: label{"表示回数", "Impressions"}}
-	viewable    = column{name: "viewable_impressions", from: "viewable", kind: count, label: label{"視認可能な表示", "Viewable impressions"}}
+	viewable    = column{name: "viewable_impressions", from: "viewable", kind: count, label: label{"視認可能な表示回数", "Viewable impressions"}}
 	viewability = column{name: "viewability", kind: ratio, label: label{"視認率", "Viewability"}}
 	clicks      = column{name: "clicks", kind: count, label: label{"クリック", "Clicks"}}
 	clickRate   = column{name: "rate", kind: ratio, label: label{"クリック率", "Click rate"}}
@@ -98,7 +98,7 @@ var visits = []report{
 		file: "searches_without_result", reads: []string{"search_query", "search_results"},
 		columns: []column{
 			searched, fruitless, users,
-			{name: "searches", kind: count, label: label{"この語の検索", "Searches for it"}},
+			{name: "searches", kind: count, label: label{"この語の検索回数", "Searches for it"}},
 			{name: "share", kind: ratio, label: label{"結果のない割合", "Share without result"}},
 		}, order: "without_result DESC, query",
 	}}},
@@ -108,8 +108,8 @@ var visits = []report{
 		columns: []column{
 			currency, orders,
 			{name: "buyers", from: "people", kind: count, label: label{"購入者", "Buyers"}},
-			{name: "items", from: "sold", kind: count, label: label{"商品の数", "Items"}},
-			{name: "items_per_order", kind: ratio, label: label{"1注文あたりの商品の数", "Items per order"}},
+			{name: "items", from: "sold", kind: count, label: label{"商品数", "Items"}},
+			{name: "items_per_order", kind: ratio, label: label{"1注文あたりの商品数", "Items per order"}},
 			revenue,
 			{name: "mean_value", kind: money, label: label{"平均注文額", "Mean order value"}},
 			{name: "median_value", kind: money, label: label{"注文額の中央値", "Median order value"}},
@@ -135,16 +135,16 @@ var visits = []report{
 	{name: "consent", label: label{"目的ごとの同意", "Consent by purpose"}, parts: []part{{file: "consent", columns: []column{
 		asked,
 		{name: "basis", label: label{"根拠", "Basis"}},
-		{name: "decided", from: "people", kind: count, label: label{"決めた人", "People who decided"}},
+		{name: "decided", from: "people", kind: count, label: label{"選択した人", "People who chose"}},
 		{name: "granted", kind: count, label: label{"同意", "Granted"}},
 		{name: "not_granted", kind: count, label: label{"拒否・取り消し・期限切れ", "Refused, withdrawn or expired"}},
 		{name: "opt_in_rate", kind: ratio, label: label{"同意率", "Opt-in rate"}},
 	}, order: "purpose, basis"}}, records: true, remarks: []string{"unrecorded_refusals"}},
-	{name: "consent_choices", label: label{"同意の内訳", "Consent by language and place"}, parts: []part{{file: "consent_choices", columns: []column{
+	{name: "consent_choices", label: label{"同意の内訳", "Choices of consent"}, parts: []part{{file: "consent_choices", columns: []column{
 		asked,
 		{name: "state", from: "stands", label: label{"状態", "State"}},
 		{name: "language", label: label{"表示した言語", "Language shown"}},
-		{name: "surface", label: label{"決めた場所", "Where it was decided"}},
+		{name: "surface", label: label{"選択した画面", "Where they chose"}},
 		{name: "people", kind: count, label: label{"人数", "People"}},
 	}, order: "purpose, people DESC, stands, language, surface"}}, records: true, remarks: []string{"unrecorded_refusals"}},
 	{name: "drops", label: label{"保存しなかったイベント", "Events that were not stored"}, parts: []part{{file: "drop_series", columns: []column{
