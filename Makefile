@@ -62,6 +62,10 @@ bench: build ## Measure, as ratios against a reference in the same run
 	$(GO) run ./bench -binary $(BIN)
 	$(GO) test -run '^$$' -bench . -benchmem -timeout 60m ./internal/... ./collector/... ./pipeline/...
 
+.PHONY: bench-query
+bench-query: ## Measure reports on 50 million generated events: sums by day against events, events against the engine
+	$(GO) run ./bench/query
+
 .PHONY: clean
 clean: ## Remove what was built; data and fetched libraries stay
 	rm -rf bin web/built/*
