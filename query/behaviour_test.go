@@ -221,16 +221,17 @@ func funnel(events []event, kinds []string, steps []func(event) bool, window tim
 		}
 	}
 	for i := range steps {
-		r := row{"step": i + 1, "kind": "", "people": people(reached[i]), "from_first": float64(people(reached[i])) / float64(people(reached[0])), "from_previous": 1.0, "seconds": 0.0}
+		r := row{"step": i + 1, "kind": "", "people": people(reached[i]), "from_first": float64(people(reached[i])) / float64(people(reached[0])), "from_previous": nil, "seconds": nil}
 		if kinds != nil {
 			r["kind"] = kinds[i]
 		}
 		if i > 0 {
+			r["seconds"] = 0.0
 			r["from_previous"] = float64(people(reached[i])) / float64(max(people(reached[i-1]), 1))
 		}
 		if n := len(seconds[i]); n > 0 {
 			slices.Sort(seconds[i])
-			r["seconds"] = math.RoundToEven((seconds[i][(n-1)/2] + seconds[i][n/2]) / 2)
+			r["seconds"] = math.Round((seconds[i][(n-1)/2] + seconds[i][n/2]) / 2)
 		}
 		rows, counts = append(rows, r), append(counts, subjects(reached[i]))
 	}

@@ -182,8 +182,9 @@ func (p *planner) behindGate(part *part, r *request) string {
 // answered is the end of the statement of a part whose groups own makes.
 func answered(part *part, r *request, own string) string {
 	_, groups := conditions(part, r.filters)
-	outputs := make([]string, len(part.columns))
-	for i, c := range part.columns {
+	stated := part.stated()
+	outputs := make([]string, len(stated))
+	for i, c := range stated {
 		outputs[i] = casts[c.kind] + "(" + c.alias() + ")"
 	}
 	var sql strings.Builder

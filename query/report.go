@@ -38,6 +38,8 @@ type column struct {
 	from  string // alias in the SQL when it is not the name
 	kind  kind
 	label label
+	// derived: not the statement gives it, but the part's derive.
+	derived bool
 }
 
 // isKey reports whether the column names the row's group.
@@ -60,6 +62,14 @@ type part struct {
 	optional bool
 	into     string // nested below this key; empty: the answer's own rows
 	label    label  // of into
+	// derive fills the columns that are derived, from the rows as they are told and from nothing else: so they agree with
+	// what stands beside them, and tell no more. May be nil.
+	derive func(rows []Row)
+}
+
+// stated are the columns that the statement gives.
+func (p *part) stated() []column {
+	return slices.DeleteFunc(slices.Clone(p.columns), func(c column) bool { return c.derived })
 }
 
 // report is an entry of the closed catalogue. Its first part makes the rows; the others add to its only row.

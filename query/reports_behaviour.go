@@ -1,6 +1,7 @@
 package query
 
 import (
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -92,7 +93,7 @@ var operationNamed = parameter{name: "operation", bind: func(values []string, bo
 
 var (
 	persons       = column{name: "people", kind: count, label: label{"人数", "People"}}
-	share         = column{name: "share", kind: ratio, label: label{"割合", "Share"}}
+	share         = column{name: "share", kind: ratio, label: label{"割合", "Share"}, derived: true}
 	timesUsed     = column{name: "times", label: label{"回数の区分", "Number of times"}}
 	operationName = column{name: "name", label: label{"操作", "Operation"}}
 	occurrences   = column{name: "count", kind: count, label: label{"回数", "Count"}}
@@ -129,8 +130,8 @@ var behaviour = []report{
 			{name: "time", from: "start", kind: clock, label: label{"期間の始まり", "Start"}},
 			operationName,
 			{name: "new_users", from: "people", kind: count, label: label{"初めて使った人", "First-time users"}},
-			{name: "users_so_far", kind: count, label: label{"累計の利用者", "Users so far"}},
-		}, order: "start, name",
+			{name: "users_so_far", kind: count, label: label{"累計の利用者", "Users so far"}, derived: true},
+		}, order: "start, name", derive: runningTotals,
 	}}, takes: []parameter{interval, operationNamed}, whole: true, remarks: []string{"lasting_only", "shown_only"}},
 	{name: "operation_sequences", label: label{"続けて行われた操作", "Operations in sequence"}, parts: []part{{
 		file: "operation_sequences", reads: []string{"time", "operation", "custom_name"}, columns: []column{
@@ -145,10 +146,10 @@ var behaviour = []report{
 			{name: "step", kind: ordinal, label: label{"段階", "Step"}},
 			{name: "kind", label: label{"種類", "Kind"}},
 			persons,
-			{name: "from_first", kind: ratio, label: label{"最初の段階からの転換率", "Conversion from the first step"}},
-			{name: "from_previous", kind: ratio, label: label{"前の段階からの転換率", "Conversion from the previous step"}},
+			{name: "from_first", kind: ratio, label: label{"最初の段階からの転換率", "Conversion from the first step"}, derived: true},
+			{name: "from_previous", kind: ratio, label: label{"前の段階からの転換率", "Conversion from the previous step"}, derived: true},
 			{name: "seconds", kind: ratio, label: label{"前の段階からの時間の中央値（秒）", "Median time from the previous step (seconds)"}},
-		}, order: "step",
+		}, order: "step", derive: conversions,
 	}}, takes: []parameter{
 		stepsParameter("step", 2, 10, "page", "operation", "event", "ad", "click", "search", "purchase"),
 		window, strict,
@@ -158,7 +159,7 @@ var behaviour = []report{
 			{name: "cohort", kind: clock, label: label{"最初の訪問の期間", "First visited in"}},
 			{name: "offset", from: "later", kind: ordinal, label: label{"経過した期間の数", "Periods since"}},
 			persons, share,
-		}, order: "cohort, later",
+		}, order: "cohort, later", derive: sharesOfCohorts,
 	}}, takes: []parameter{oneOf("unit", "neither day, week nor month", "day", "week", "month")}, whole: true, remarks: []string{"lasting_only"}},
 	{name: "journeys", label: label{"利用の経路", "Journeys"}, parts: []part{{
 		file: "journeys", reads: []string{"time", "path", "operation", "custom_name"}, columns: []column{
@@ -176,14 +177,14 @@ var behaviour = []report{
 		file: "usage_frequency", reads: []string{"time"}, columns: []column{
 			{name: "measure", label: label{"数えたもの", "Counted"}},
 			timesUsed, visitors, share,
-		}, order: "measure, least",
+		}, order: "measure, least", derive: func(rows []Row) { sharesOfShown(rows, "measure", "visitors") },
 	}}, remarks: []string{"lasting_only", "shown_only"}},
 	{name: "usage_orientation", label: label{"利用指向", "Orientation of use"}, parts: []part{{
 		file: "usage_orientation", reads: []string{"path", "operation", "custom_name", "search_category", "order_key", "ad_id"}, columns: []column{
 			{name: "kind", label: label{"種類", "Kind"}},
 			{name: "name", from: "subject_matter", label: label{"対象", "What"}},
 			occurrences, visitors, share,
-		}, order: "count DESC, kind, subject_matter",
+		}, order: "count DESC, kind, subject_matter", derive: func(rows []Row) { sharesOfShown(rows, "", "count") },
 	}}, remarks: []string{"shown_only"}},
 	{name: "live", label: label{"リアルタイム", "Real time"}, parts: []part{
 		{file: "totals", columns: []column{visitors, sessions, views}, order: "people"},
@@ -200,4 +201,69 @@ var behaviour = []report{
 			visitors, sessions,
 		}, order: "sessions DESC, channel, source_name, referrer", optional: true, into: "sources", label: label{"流入元", "Sources"}},
 	}, recent: 30 * time.Minute},
+}
+
+// shareOf is a count as a share of another, rounded to four places; nil where the other is not told. Two counts with
+// noise may be the wrong way round: a share is never more than all.
+func shareOf(part, whole any) any {
+	n, ok := part.(uint64)
+	all, fine := whole.(uint64)
+	if !ok || !fine || all == 0 {
+		return nil
+	}
+	return math.Round(min(float64(n)/float64(all), 1)*1e4) / 1e4
+}
+
+// conversions are those of a funnel's steps. A step that is withheld is no step to compare with.
+func conversions(rows []Row) {
+	people := map[any]any{}
+	for _, row := range rows {
+		people[row["step"]] = row["people"]
+	}
+	for _, row := range rows {
+		step, _ := row["step"].(uint64)
+		row["from_first"], row["from_previous"] = shareOf(row["people"], people[uint64(1)]), shareOf(row["people"], people[step-1])
+		if seconds, ok := row["seconds"].(float64); ok {
+			row["seconds"] = math.Round(seconds)
+		}
+		if step == 1 {
+			row["seconds"] = nil
+		}
+	}
+}
+
+// sharesOfCohorts are how many of those who came first in a period came again.
+func sharesOfCohorts(rows []Row) {
+	first := map[any]any{}
+	for _, row := range rows {
+		if row["offset"] == uint64(0) {
+			first[row["cohort"]] = row["people"]
+		}
+	}
+	for _, row := range rows {
+		row["share"] = shareOf(row["people"], first[row["cohort"]])
+	}
+}
+
+// sharesOfShown are shares of all rows that are shown and have the same key.
+func sharesOfShown(rows []Row, key, measure string) {
+	all := map[any]uint64{}
+	for _, row := range rows {
+		n, _ := row[measure].(uint64)
+		all[row[key]] += n
+	}
+	for _, row := range rows {
+		row["share"] = shareOf(row[measure], all[row[key]])
+	}
+}
+
+// runningTotals add up who is new, operation by operation. With what is withheld in them, two totals would tell of what
+// lies between.
+func runningTotals(rows []Row) {
+	all := map[any]uint64{}
+	for _, row := range rows {
+		n, _ := row["new_users"].(uint64)
+		all[row["name"]] += n
+		row["users_so_far"] = all[row["name"]]
+	}
 }

@@ -167,6 +167,9 @@ func (q *Query) assemble(r *request, planned *plan, read []*result) *rowsRead {
 		for _, row := range shown {
 			row.scale(s.part.columns, r.sample)
 		}
+		if s.part.derive != nil {
+			s.part.derive(shown)
+		}
 		all.withheld += told.withheld
 		switch {
 		case i == 0:
@@ -227,22 +230,23 @@ func (q *Query) limits() clickhouse.Limits {
 
 func (q *Query) runPart(ctx context.Context, s statement, params map[string]string, location *time.Location) (*result, error) {
 	var read result
+	stated := s.part.stated()
 	err := q.deps.Store.Select(ctx, s.sql, params, q.limits(), func(rows clickhouse.Rows) error {
 		for rows.Next() {
 			var (
 				g          group
 				small, all uint64
 			)
-			cells := make([]cell, len(s.part.columns))
+			cells := make([]cell, len(stated))
 			dest := []any{&g.subjects, &g.people, &g.low, &g.high, &small, &read.smallSubjects, &all}
-			for i, c := range s.part.columns {
+			for i, c := range stated {
 				dest = append(dest, cells[i].dest(c.kind))
 			}
 			if err := rows.Scan(dest...); err != nil {
 				return err
 			}
 			g.row = Row{}
-			for i, c := range s.part.columns {
+			for i, c := range stated {
 				g.row[c.name] = cells[i].value(c.kind, location)
 			}
 			read.groups = append(read.groups, g)
