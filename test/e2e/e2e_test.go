@@ -127,8 +127,9 @@ func (h *house) start() {
 const startTimeout = 3 * time.Minute
 
 func (h *house) ready() bool {
-	_, ok := get(h.collector + "/readyz")
-	return ok
+	_, collects := get(h.collector + "/readyz")
+	_, answers := get(h.query + "/readyz")
+	return collects && answers
 }
 
 // tail is the end of what the process said, without the lines of every request.

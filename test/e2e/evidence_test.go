@@ -52,7 +52,7 @@ func (h *house) answer(path string, body any) (int, []byte) {
 // TestOneSubjectsLife is docs/SUBJECT-LIFE.md: grant, events, withdrawal, and the proof of each.
 func TestOneSubjectsLife(t *testing.T) {
 	h := newHouse(t)
-	h.args = append(h.args, "--query-threshold", "2")
+	h.args = append(h.args, "--query-threshold", "2", "--query-exact")
 	h.start()
 	key := h.demoKey()
 	act := func(who int, list string) []byte {
