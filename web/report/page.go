@@ -94,8 +94,8 @@ func (p *page) show(key string) {
 		p.fail(http.StatusInternalServerError, nil)
 		return
 	}
-	if a.Interval == "" && len(p.Form.Own["unit"]) > 0 {
-		a.Interval = oneOf(controls["unit"].options, p.Form.Own["unit"][0])
+	if a.Interval == "" && slices.Contains(p.catalogue.parameters(a.Report), "unit") {
+		a.Interval = oneOf(controls["unit"].options, p.Form.Own.Get("unit"))
 	}
 	p.Result = p.result(a)
 }

@@ -543,7 +543,19 @@ func (p *page) facts(a *answer) []fact {
 	for _, f := range p.Form.Filters {
 		facts = append(facts, fact{p.say("fact.filter"), p.say("filter."+f.Operator, p.dimensionLabel(f.Dimension), plainText(f.Value))})
 	}
+	if p.Form.Segment != "" {
+		facts = append(facts, fact{p.say("form.segment"), plainText(p.Form.Segment)})
+	}
 	return append(facts, fact{p.say("fact.policy"), a.Policy})
+}
+
+// sentence is a text of the API among others of this page: it ends as they do.
+func (p *page) sentence(l label) string {
+	end := "."
+	if p.Language == "ja" {
+		end = "。"
+	}
+	return strings.TrimSuffix(plainText(l.in(p.Language)), end) + end
 }
 
 // remark says what was withheld, left out, made uncertain or cut off.
@@ -579,7 +591,7 @@ func (p *page) remark(r *result, a *answer) {
 		r.Notes = append(r.Notes, p.say("note.truncated"))
 	}
 	for _, one := range a.Remarks {
-		r.Notes = append(r.Notes, plainText(one.Text.in(p.Language)))
+		r.Notes = append(r.Notes, p.sentence(one.Text))
 	}
 	r.Rests = p.say("coverage.withheld")
 	if a.Coverage.Included != nil {
