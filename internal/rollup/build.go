@@ -50,9 +50,9 @@ func (m *Maintainer) build(ctx context.Context, s Scope, kinds []*Kind, date tim
 	if err != nil {
 		return err
 	}
-	for _, k := range kinds {
-		if err := m.DB.Exec(ctx, bind(k.insert()+m.settings(), params)); err != nil {
-			return fmt.Errorf("build %s cells: %w", k.Name, err)
+	for _, b := range batches(kinds) {
+		if err := m.DB.Exec(ctx, bind(b.insert()+m.settings(), params)); err != nil {
+			return fmt.Errorf("build %s cells: %w", b[0].Name, err)
 		}
 	}
 	err = m.DB.Insert(ctx, "rollup_days", "build/"+s.Site.ID+"/"+s.Pack.ID+"/"+params["bit"]+"/"+params["first"]+"/"+params["build"], []clickhouse.Column{

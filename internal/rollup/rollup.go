@@ -23,6 +23,7 @@ import (
 	"embed"
 	"hash/fnv"
 	"slices"
+	"strconv"
 	"strings"
 	"text/template"
 	"time"
@@ -47,6 +48,7 @@ type Kind struct {
 	// Dimensions are the columns that tell the cells of a day apart. They have the names that they have in events.
 	Dimensions []string
 	sums       []string
+	family     string // the statement that makes several kinds at once; empty: the kind has its own
 	singles    bool // a cell is one person's, who stands in person, not in sets
 	all        bool // of all rows, also those that the purpose may not see: how many they are, and why
 }
@@ -60,30 +62,30 @@ var origins = []string{"sessions", "views", "bounces"}
 // Kinds are all kinds of cells.
 var Kinds = []Kind{
 	{Name: "total", sums: []string{"sessions", "views", "rows", "viewing_sessions", "bounces"}},
-	{Name: "hour", Reads: []string{"time"}, Dimensions: []string{"hour"}, sums: visits},
+	{Name: "hour", Reads: []string{"time"}, Dimensions: []string{"hour"}, sums: visits, family: "visits"},
 	{Name: "engagement", Reads: []string{"visible_ms"}, sums: []string{"sessions", "visible_ms"}},
 	{Name: "act", sums: []string{"rows"}},
 	{
 		Name: "page", Reads: []string{"time", "host", "path", "view_id", "visible_ms", "scroll_percent"}, Dimensions: []string{"host", "path"},
 		sums: []string{"views", "entries", "exits", "visible_ms", "depth", "deep_views"},
 	},
-	{Name: "entry", Reads: []string{"time", "host", "path"}, Dimensions: []string{"host", "path"}, sums: origins},
+	{Name: "entry", Reads: []string{"time", "host", "path"}, Dimensions: []string{"host", "path"}, sums: origins, family: "origins"},
 	{
 		Name: "source", Reads: []string{"time", "channel", "channel_source", "referrer_host"},
-		Dimensions: []string{"channel", "channel_source", "referrer_host"}, sums: origins,
+		Dimensions: []string{"channel", "channel_source", "referrer_host"}, sums: origins, family: "origins",
 	},
-	{Name: "channel", Reads: []string{"time", "channel"}, Dimensions: []string{"channel"}, sums: origins},
-	{Name: "referrer", Reads: []string{"time", "referrer_host"}, Dimensions: []string{"referrer_host"}, sums: origins},
+	{Name: "channel", Reads: []string{"time", "channel"}, Dimensions: []string{"channel"}, sums: origins, family: "origins"},
+	{Name: "referrer", Reads: []string{"time", "referrer_host"}, Dimensions: []string{"referrer_host"}, sums: origins, family: "origins"},
 	{
 		Name: "campaign", Reads: []string{"time", "channel_source", "utm_medium", "utm_campaign"},
-		Dimensions: []string{"channel_source", "utm_medium", "utm_campaign"}, sums: origins,
+		Dimensions: []string{"channel_source", "utm_medium", "utm_campaign"}, sums: origins, family: "origins",
 	},
-	{Name: "location", Reads: []string{"country", "region"}, Dimensions: []string{"country", "region"}, sums: visits},
-	{Name: "country", Reads: []string{"country"}, Dimensions: []string{"country"}, sums: visits},
-	{Name: "language", Reads: []string{"language"}, Dimensions: []string{"language"}, sums: visits},
-	{Name: "device", Reads: []string{"device", "browser", "os"}, Dimensions: []string{"device", "browser", "os"}, sums: visits},
-	{Name: "browser", Reads: []string{"browser", "browser_version"}, Dimensions: []string{"browser", "browser_version"}, sums: visits},
-	{Name: "system", Reads: []string{"os", "os_version"}, Dimensions: []string{"os", "os_version"}, sums: visits},
+	{Name: "location", Reads: []string{"country", "region"}, Dimensions: []string{"country", "region"}, sums: visits, family: "visits"},
+	{Name: "country", Reads: []string{"country"}, Dimensions: []string{"country"}, sums: visits, family: "visits"},
+	{Name: "language", Reads: []string{"language"}, Dimensions: []string{"language"}, sums: visits, family: "visits"},
+	{Name: "device", Reads: []string{"device", "browser", "os"}, Dimensions: []string{"device", "browser", "os"}, sums: visits, family: "visits"},
+	{Name: "browser", Reads: []string{"browser", "browser_version"}, Dimensions: []string{"browser", "browser_version"}, sums: visits, family: "visits"},
+	{Name: "system", Reads: []string{"os", "os_version"}, Dimensions: []string{"os", "os_version"}, sums: visits, family: "visits"},
 	{
 		Name: "operation", Reads: []string{"operation", "operation_target", "custom_name"},
 		Dimensions: []string{"operation", "operation_target"}, sums: []string{"rows"},
@@ -149,27 +151,100 @@ func cell(condition string) string {
 	return list.String() + "maxIf(cityHash64(subject), subject != 0 AND (" + condition + ")) AS greatest"
 }
 
-// made is the statement of a kind, over the expression numbered.
-func (k *Kind) made() string {
-	text, err := statements.ReadFile("sql/" + k.Name + ".sql")
+// batch are kinds that one statement makes.
+type batch []*Kind
+
+// batches puts kinds together as their statements make them.
+func batches(kinds []*Kind) []batch {
+	var all []batch
+	at := map[string]int{}
+	for _, k := range kinds {
+		if i, known := at[k.family]; known && k.family != "" {
+			all[i] = append(all[i], k)
+			continue
+		}
+		at[k.family] = len(all)
+		all = append(all, batch{k})
+	}
+	return all
+}
+
+// union is what any of the kinds has, each once, in the order of the kinds.
+func (b batch) union(of func(*Kind) []string) []string {
+	var list []string
+	for _, k := range b {
+		for _, name := range of(k) {
+			if !slices.Contains(list, name) {
+				list = append(list, name)
+			}
+		}
+	}
+	return list
+}
+
+func (b batch) dimensions() []string { return b.union(func(k *Kind) []string { return k.Dimensions }) }
+
+// kind names the kind of a group by the dimensions that it is not told apart by: grouping has a bit for each of them.
+func (b batch) kind() string {
+	all := b.dimensions()
+	var bits, names []string
+	for _, k := range b {
+		without := 0
+		for _, d := range all {
+			without <<= 1
+			if !slices.Contains(k.Dimensions, d) {
+				without |= 1
+			}
+		}
+		bits, names = append(bits, strconv.Itoa(without)), append(names, "'"+k.Name+"'")
+	}
+	return "transform(toUInt64(grouping(" + strings.Join(all, ", ") + ")), [" + strings.Join(bits, ", ") + "], [" + strings.Join(names, ", ") + "], '')"
+}
+
+// made is the statement of the kinds, over the expression numbered.
+func (b batch) made() string {
+	name := b[0].family
+	if name == "" {
+		name = b[0].Name
+	}
+	text, err := statements.ReadFile("sql/" + name + ".sql")
 	if err != nil {
 		panic("rollup: " + err.Error()) // a file of this package is missing; a test makes each one
 	}
-	var b strings.Builder
-	if err := template.Must(template.New(k.Name).Funcs(template.FuncMap{"cell": cell}).Parse(strings.TrimSpace(string(text)))).Execute(&b, nil); err != nil {
-		panic("rollup: statement " + k.Name + " cannot be made: " + err.Error())
+	functions := template.FuncMap{
+		"cell": cell, "kind": b.kind,
+		"dimensions": func() string { return strings.Join(b.dimensions(), ", ") },
+		"hours":      func() bool { return slices.Contains(b.dimensions(), "hour") },
+		"elements": func(tuple string) string {
+			var list []string
+			for i, d := range b.dimensions() {
+				list = append(list, "tupleElement("+tuple+", "+strconv.Itoa(i+1)+") AS "+d)
+			}
+			return strings.Join(list, ", ")
+		},
+		"sets": func() string {
+			var list []string
+			for _, k := range b {
+				list = append(list, "(day, "+strings.Join(k.Dimensions, ", ")+")")
+			}
+			return strings.Join(list, ", ")
+		},
 	}
-	return b.String()
+	var out strings.Builder
+	if err := template.Must(template.New(name).Funcs(functions).Parse(strings.TrimSpace(string(text)))).Execute(&out, nil); err != nil {
+		panic("rollup: statement " + name + " cannot be made: " + err.Error())
+	}
+	return out.String()
 }
 
-// behindGate is the gate and the cells of the kind behind it as the expression made, without WITH, of some days or of all
+// behindGate is the gate and the cells of the kinds behind it as the expression made, without WITH, of some days or of all
 // that the gate reads. known leaves out the rows of strangers.
-func (k *Kind) behindGate(days string, known bool) string {
+func (b batch) behindGate(days string, known bool) string {
 	rows, sql := "permitted", ""
-	if k.all {
+	if b[0].all {
 		rows, sql = "gate", gate.Gate(nil)
 	} else {
-		sql = gate.Permitted(k.Reads, nil)
+		sql = gate.Permitted(b.union(func(k *Kind) []string { return k.Reads }), nil)
 	}
 	only, asked := "", "\n        AND subject IN (SELECT subject FROM "+rows+" WHERE "+days+")"
 	if known { // a whole day has most of those who last, so looking them up costs more than it saves
@@ -192,16 +267,16 @@ numbered AS
 ),
 made AS
 (
-` + k.made() + "\n)"
+` + b.made() + "\n)"
 }
 
 // insert builds the cells of a day. Rows of strangers are left out, as if they came after the build: its marks tell that
 // it does not have them.
-func (k *Kind) insert() string {
-	columns := k.columns()
+func (b batch) insert() string {
+	columns := b.union((*Kind).columns)
 	values := slices.Clone(columns)
 	for i, c := range values {
-		if k.singles {
+		if b[0].singles {
 			break
 		}
 		switch c {
@@ -211,8 +286,12 @@ func (k *Kind) insert() string {
 			values[i] = "finalizeAggregation(passing_set)"
 		}
 	}
-	return "INSERT INTO rollup_cells (site, policy, bit, kind, build, " + strings.Join(columns, ", ") + ")\nWITH " + k.behindGate("1", true) +
-		"\nSELECT {site:String}, {policy_id:String}, {bit:UInt8}, '" + k.Name + "', {build:UInt64}, " + strings.Join(values, ", ") + "\nFROM made"
+	kind := "kind"
+	if b[0].family == "" {
+		kind = "'" + b[0].Name + "'"
+	}
+	return "INSERT INTO rollup_cells (site, policy, bit, kind, build, " + strings.Join(columns, ", ") + ")\nWITH " + b.behindGate("1", true) +
+		"\nSELECT {site:String}, {policy_id:String}, {bit:UInt8}, " + kind + ", {build:UInt64}, " + strings.Join(values, ", ") + "\nFROM made"
 }
 
 // Cells is the expressions, without WITH, at whose end stands cells: the cells of a kind from the builds {builds:Array(UInt64)}
@@ -240,7 +319,7 @@ func (k *Kind) Cells(raw bool) string {
 	sql := ""
 	if raw {
 		sql = strings.NewReplacer("{from:Int64}", "{raw_from:Int64}", "{to:Int64}", "{raw_to:Int64}").
-			Replace(k.behindGate("toUInt16(day) IN {raw_days:Array(UInt16)}", false)) + ",\n"
+			Replace(batch{k}.behindGate("toUInt16(day) IN {raw_days:Array(UInt16)}", false)) + ",\n"
 	}
 	sql += "cells AS\n(\n" + stored + `
     FROM rollup_cells
@@ -273,8 +352,8 @@ func Functions(raw bool) template.FuncMap {
 func definition(kinds []*Kind, location *time.Location) uint64 {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(location.String()))
-	for _, k := range kinds {
-		_, _ = h.Write([]byte(k.insert()))
+	for _, b := range batches(kinds) {
+		_, _ = h.Write([]byte(b.insert()))
 	}
 	return h.Sum64()
 }

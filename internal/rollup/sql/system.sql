@@ -1,9 +1,0 @@
-SELECT
-    day,
-    os,
-    os_version,
-    {{cell "1"}},
-    uniqExactIf(session_id, session_id != 0) AS sessions,
-    countIf(type = 'page_view') AS views
-FROM numbered
-GROUP BY day, os, os_version
