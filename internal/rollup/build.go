@@ -46,7 +46,7 @@ func (m *Maintainer) build(ctx context.Context, s Scope, kinds []*Kind, date tim
 	id := uint64(max(started.UnixMicro(), int64(d.Build)+1)) //nolint:gosec // G115: after 1970
 	params := s.Params(date, date)
 	params["build"] = strconv.FormatUint(id, 10)
-	last, err := m.numberSubjects(ctx, s, date, id, params)
+	last, err := m.numberSubjects(ctx, s, date, params)
 	if err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func (m *Maintainer) settings() string {
 
 // numberSubjects gives a number to every subject of the day that has none, and returns the last number there is. A
 // number is never given twice, not even after its subject is gone.
-func (m *Maintainer) numberSubjects(ctx context.Context, s Scope, date time.Time, turn uint64, params map[string]string) (uint32, error) {
+func (m *Maintainer) numberSubjects(ctx context.Context, s Scope, date time.Time, params map[string]string) (uint32, error) {
 	var last uint32
 	err := clickhouse.One(ctx, m.DB, `SELECT greatest((SELECT max(number) FROM rollup_subjects WHERE site = {site:String}), (SELECT max(last_number) FROM rollup_days WHERE site = {site:String}))`,
 		map[string]string{"site": s.Site.ID}, &last)

@@ -151,7 +151,7 @@ func (m *Maintainer) Rebuild(ctx context.Context, siteID string, date time.Time,
 		return fmt.Errorf("rebuild a day: %w", err)
 	}
 	for _, n := range scopes {
-		n.date, n.due.date, n.over = midnight(date, where.Location), midnight(date, where.Location), true
+		n.date, n.over = midnight(date, where.Location), true
 		if err := m.one(ctx, n); err != nil {
 			return err
 		}
@@ -245,7 +245,7 @@ func (m *Maintainer) needsOf(ctx context.Context, n need, now time.Time) ([]need
 		if d.Cause == "" || d.Cause == Expiring || rows < few && d.Build == 0 {
 			continue
 		}
-		n.date, n.due.date, n.over = d.Date, d.Date, d.Date.Before(today)
+		n.date, n.over = d.Date, d.Date.Before(today)
 		list = append(list, n)
 	}
 	return list, nil

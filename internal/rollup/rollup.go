@@ -49,8 +49,8 @@ type Kind struct {
 	Dimensions []string
 	sums       []string
 	family     string // the statement that makes several kinds at once; empty: the kind has its own
-	singles    bool // a cell is one person's, who stands in person, not in sets
-	all        bool // of all rows, also those that the purpose may not see: how many they are, and why
+	singles    bool   // a cell is one person's, who stands in person, not in sets
+	all        bool   // of all rows, also those that the purpose may not see: how many they are, and why
 }
 
 // visits are the sums of kinds that tell visits apart.
@@ -240,11 +240,9 @@ func (b batch) made() string {
 // behindGate is the gate and the cells of the kinds behind it as the expression made, without WITH, of some days or of all
 // that the gate reads. known leaves out the rows of strangers.
 func (b batch) behindGate(days string, known bool) string {
-	rows, sql := "permitted", ""
+	rows, sql := "permitted", gate.Permitted(b.union(func(k *Kind) []string { return k.Reads }), nil)
 	if b[0].all {
 		rows, sql = "gate", gate.Gate(nil)
-	} else {
-		sql = gate.Permitted(b.union(func(k *Kind) []string { return k.Reads }), nil)
 	}
 	only, asked := "", "\n        AND subject IN (SELECT subject FROM "+rows+" WHERE "+days+")"
 	if known { // a whole day has most of those who last, so looking them up costs more than it saves
@@ -340,7 +338,7 @@ func Functions(raw bool) template.FuncMap {
 		lasting, passing := "groupBitmapMerge(lasting_set)", "groupBitmapMerge(passing_set)"
 		if raw {
 			lasting += " + uniqExactMerge(lasting_strangers)"
-			passing += " + uniqExactMerge(passing_strangers)"
+			passing += " + uniqExactMerge(passing_strangers)" //nolint:gosec // G101: a name of an aggregate
 		}
 		return lasting + " AS lasting,\n    " + passing + " AS passing,\n    uniqExactIf(day, passing_count > 0) AS days,\n    " +
 			"minIf(least, lasting_count + passing_count > 0) AS low,\n    maxIf(greatest, lasting_count + passing_count > 0) AS high,\n    lasting + passing AS people"
