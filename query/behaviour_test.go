@@ -705,3 +705,25 @@ func TestNoBehaviourIsAnsweredOutsideTheContract(t *testing.T) {
 		t.Error("the log echoes")
 	}
 }
+
+func TestAWindowEndsWithItsLastMillisecond(t *testing.T) {
+	db, f := testkit.ClickHouse(t), &facts{masks: []mask{{999_999, bitDevelopment, noon}}}
+	for v := range uint64(2 * threshold) {
+		for n, at := range []time.Time{noon.Add(-time.Hour), noon.Add(-time.Hour/2 + time.Duration(v%2)*time.Millisecond)} {
+			f.events = append(f.events, event{
+				id: 2*v + uint64(n) + 1, at: at, received: noon, kind: "page_view", purposes: 1 << bitDevelopment, linkage: "visitor",
+				visitor: v + 1, session: v + 1, path: []string{"/a", "/b"}[n], country: "JP", results: -1,
+			})
+		}
+	}
+	f.store(t, db, "shop")
+	d := newDesk(t, db)
+	for window, want := range map[string]float64{"30m": threshold, "1800s": threshold, "1801s": 2 * threshold} {
+		for _, order := range []string{"order", "any"} {
+			a := d.read("/v1/reports/funnel" + ofDevelopment + "&step=page:/a&step=page:/b&window=" + window + "&strict=" + order)
+			if len(a.Rows) != 2 || a.Rows[0]["people"] != float64(2*threshold) || a.Rows[1]["people"] != want {
+				t.Errorf("%s, %s: %v", window, order, a.Rows)
+			}
+		}
+	}
+}
