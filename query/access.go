@@ -14,6 +14,9 @@ func (p *planner) asked(r *request, planned *plan) access.Request {
 	if r.leaves() {
 		ask.Action = access.Export
 	}
+	if r.private != nil {
+		ask.Action = access.Release
+	}
 	var categories []core.Category
 	for _, c := range planned.columns {
 		categories = append(categories, p.categories[c])

@@ -40,6 +40,7 @@ var gates = map[string]string{
 	"(*Query).write":     "a record of the audit",
 	"(*Query).look":      "the planner's statements of what decides about a release",
 	"(*Query).keep":      "a release",
+	"(*Query).book":      "what a release costs",
 
 	// They hand look its statements.
 	"(*Query).state":       "sql/state.sql",
@@ -47,6 +48,8 @@ var gates = map[string]string{
 	"(*Query).nearest":     "sql/neighbours.sql",
 	"(*Query).ineffective": "sql/cohort.sql behind the gate",
 	"(*Query).between":     "sql/difference.sql behind the gate",
+	"(*Query).draw":        "sql/private.sql behind the gate",
+	"(*Query).left":        "sql/spent.sql",
 
 	// Package rollup tells which days' sums are true.
 	"New":             "hands the store to package rollup",
@@ -64,6 +67,7 @@ var tablesOf = map[string][]string{
 	"sql/drop_series.sql":     {"event_drops"},
 	"sql/consent.sql":         {"consent_acts"},
 	"sql/consent_choices.sql": {"consent_acts"},
+	"sql/spent.sql":           {"dp_budget"},
 	"sql/release.sql":         {"releases"},
 	"sql/neighbours.sql":      {"releases"},
 	"sql/state.sql":           {"system"}, // which parts there are

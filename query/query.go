@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/big"
 	"net/http"
 	"time"
 
@@ -57,6 +58,8 @@ type Config struct {
 	// Bare, which needs Exact, leaves nothing but the threshold: no group goes because of another, no answer is kept or held
 	// against earlier ones. It is for tests and measurements.
 	Bare bool
+	// Budget is what differentially private releases may spend on one day of the data.
+	Budget Budget
 	// Few is how many events a period must have for its sums by day to be read, where there are any. Default rollup.Few.
 	Few uint64
 	// Raw reads events only. It is for tests and measurements.
@@ -98,6 +101,7 @@ type Query struct {
 	rollups  *rollup.Reader
 	noise    *noise.Noise // nil: numbers are exact
 	hash     *noise.Noise // names questions; its noise is not drawn
+	budget   [2]*big.Rat  // of epsilon and delta
 	guard    *access.Guard
 	auditSQL string
 	live     *live
@@ -150,6 +154,9 @@ func New(config Config, deps Deps) (*Query, error) {
 	}
 	if config.NoiseKey == "" && !config.Exact || config.Bare && !config.Exact {
 		return nil, errors.New("configure query: a file for the key of the noise is required")
+	}
+	if q.budget, err = config.Budget.limits(); err != nil {
+		return nil, fmt.Errorf("configure query: %w", err)
 	}
 	var key [noise.KeySize]byte // of this process only, if there is no other
 	if _, err := io.ReadFull(deps.Random, key[:]); err != nil {
@@ -257,7 +264,12 @@ func (q *Query) read(g *gin.Context, record *audit) (any, *request, error) {
 		return planned.explain(r), r, nil
 	}
 	record.columns = planned.columns
-	answer, err := q.run(ctx, r, planned)
+	var answer *Answer
+	if r.private != nil {
+		answer, err = q.answerPrivately(ctx, r, planned, record.actor)
+	} else {
+		answer, err = q.run(ctx, r, planned)
+	}
 	if err != nil {
 		return nil, nil, err
 	}

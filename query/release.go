@@ -74,7 +74,7 @@ const (
 )
 
 // decisive are the statements that decide about a release.
-var decisive = []string{"release", "state", "neighbours", "cohort", "difference"}
+var decisive = []string{"release", "state", "neighbours", "cohort", "difference", "private", "spent"}
 
 // release answers a request: with what was released before, or anew.
 func (q *Query) release(ctx context.Context, r *request, planned *plan) (*release, error) {

@@ -17,6 +17,7 @@ import (
 	"github.com/sekisho/sekisho/internal/policy"
 	"github.com/sekisho/sekisho/internal/site"
 	"github.com/sekisho/sekisho/query/access"
+	"github.com/sekisho/sekisho/query/dp"
 	"github.com/sekisho/sekisho/query/format"
 )
 
@@ -32,7 +33,7 @@ var intervals = []string{"hour", "day", "week", "month"}
 
 // common are the parameters that every report takes.
 var common = []string{
-	"site", "purpose", "from", "to", "filter", "compare", "compare_from", "compare_to", "sample", "limit", "cursor", "explain", "format", "segment",
+	"site", "purpose", "from", "to", "filter", "compare", "compare_from", "compare_to", "sample", "limit", "cursor", "explain", "format", "release", "epsilon", "segment",
 }
 
 // picks are those that pick among the rows behind the gate.
@@ -71,7 +72,10 @@ type request struct {
 	// conditions are those that parameters make, reads the columns that they need.
 	conditions map[string][]string
 	reads      []string
-	explain    bool
+	// private is not nil for a differentially private release, and terms are what it promises.
+	private *private
+	terms   dp.Terms
+	explain bool
 	// form and language are how the answer travels.
 	form     format.Form
 	language format.Language
@@ -136,6 +140,9 @@ func (q *Query) parse(g *gin.Context, caller *access.Caller, record *audit) (*re
 		return nil, invalid("end", "given with start; a journey is followed from one or back from the other")
 	}
 	if fault := r.readExtent(values); fault != nil {
+		return nil, fault
+	}
+	if fault := r.readPrivacy(values, q.deps.Now()); fault != nil {
 		return nil, fault
 	}
 	for _, c := range r.report.parts[0].columns {

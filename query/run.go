@@ -34,6 +34,7 @@ type Answer struct {
 	Suppressed Suppressed `json:"suppressed"`
 	Coverage   Coverage   `json:"coverage"`
 	Release    *Release   `json:"release,omitempty"`
+	Private    *Private   `json:"private,omitempty"`
 	Remarks    []Remark   `json:"remarks,omitempty"`
 }
 

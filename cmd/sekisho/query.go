@@ -36,7 +36,7 @@ func runQuery(ctx context.Context, cfg *config.Config, db *clickhouse.DB, polici
 	q, err := query.New(query.Config{
 		Grants: grantsFile(cfg), Issuers: cfg.Query.Access, Policies: cfg.Query.Policies, Threshold: cfg.Query.Threshold, FineThreshold: cfg.Query.FineThreshold,
 		Timeout: cfg.Query.Timeout, Memory: cfg.Query.Memory,
-		NoiseKey: cfg.Path("noise.key"), Exact: cfg.Query.Exact,
+		NoiseKey: cfg.Path("noise.key"), Exact: cfg.Query.Exact, Budget: query.Budget{Epsilon: cfg.Query.DayEpsilon, Delta: cfg.Query.DayDelta},
 	}, query.Deps{
 		Store: db, Sites: sites, Policies: policies, Log: logger, Metrics: metrics, Random: rand.Reader, Now: time.Now,
 	})

@@ -92,6 +92,8 @@ type Query struct {
 	Timeout       time.Duration `help:"Limit of one report." default:"30s" env:"TIMEOUT"`
 	Memory        int64         `help:"Memory limit of each statement of a report, bytes." default:"1073741824" env:"MEMORY"`
 	Exact         bool          `help:"Tell numbers without noise. Whoever knows all but one person can then find out about that one." env:"EXACT"`
+	DayEpsilon    string        `help:"What differentially private releases may spend of epsilon on one day of the data, for each site and purpose." default:"1" env:"DAY_EPSILON"`
+	DayDelta      string        `help:"The same of delta." default:"0.000001" env:"DAY_DELTA"`
 }
 
 // Sample is the sample site that "sekisho up" serves.

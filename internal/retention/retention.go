@@ -32,7 +32,7 @@ type Store interface {
 
 // recordTables keep records of processing; their rows expire with the category record, by this column. The ids of
 // consent_acts are part of the record: without them it proves nobody's consent.
-var recordTables = map[string]string{"consent_acts": "time", "event_drops": "hour", "audit": "time", "segments": "time", "releases": "as_of", "dp_budget": "time"}
+var recordTables = map[string]string{"consent_acts": "time", "event_drops": "hour", "audit": "time", "segments": "time", "dp_budget": "time"}
 
 // maskTable hides rows of events, so its rows stay for as long as the ones they hide, and no longer.
 const maskTable, maskColumn = "consent_masks", "denied_at"
@@ -41,6 +41,13 @@ const maskTable, maskColumn = "consent_masks", "denied_at"
 // every category of events, so their rows go with the first of these: until is the last day of a pseudonym, and a number
 // that no sum names any more goes before that.
 var sumTables = map[string]string{"rollup_cells": "day", "rollup_days": "day", "rollup_subjects": "until"}
+
+// releaseTable keeps what was told of many (query/release.go), to tell it again. Nothing older than releaseDays is
+// compared with, so nothing older is kept.
+const (
+	releaseTable, releaseColumn = "releases", "as_of"
+	releaseDays                 = 31
+)
 
 // lastingTables say nothing of a person and have no end: a proof that expires proves nothing.
 var lastingTables = []string{"ledger_records"}
@@ -128,7 +135,7 @@ type table struct {
 
 // tables are all but events, by name.
 func (l limits) tables() []table {
-	all := []table{{maskTable, maskColumn, l.events, core.Record}}
+	all := []table{{maskTable, maskColumn, l.events, core.Record}, {releaseTable, releaseColumn, min(releaseDays, l.records), core.Record}}
 	for name, column := range recordTables {
 		all = append(all, table{name, column, l.records, core.Record})
 	}
