@@ -48,6 +48,7 @@ func runQuery(ctx context.Context, cfg *config.Config, db *clickhouse.DB, polici
 		return err
 	}
 	work, wctx := errgroup.WithContext(ctx)
+	defer context.AfterFunc(wctx, q.EndStreams)() // a server that stops waits for what is open
 	work.Go(func() error { return serve(wctx, "query", cfg.Query.Addr, handler, logger) })
 	work.Go(func() error {
 		return serve(wctx, "query metrics", cfg.Query.MetricsAddr, metricsHandler(metrics), logger)
