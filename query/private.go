@@ -138,7 +138,8 @@ func (q *Query) answerPrivately(ctx context.Context, r *request, planned *plan, 
 	if err != nil {
 		return nil, err
 	}
-	left, fresh := Budget{}, told == nil
+	var left Budget
+	fresh := told == nil
 	if fresh {
 		left, err = q.spend(ctx, r, actor)
 	} else {
