@@ -163,7 +163,7 @@ func (s *choice) weigh(days []rollup.Day, few uint64) map[string]string {
 	for _, d := range days {
 		rows += d.Rows
 		if d.Usable {
-			builds = append(builds, strconv.FormatUint(d.Build, 10))
+			builds = append(builds, "("+strconv.FormatInt(rollup.Number(d.Date), 10)+","+strconv.FormatUint(d.Build, 10)+")")
 			if d.Cause != "" {
 				s.asOf = d.BuiltAt
 			}

@@ -46,6 +46,7 @@ type Maintainer struct {
 
 	firstDue map[due]time.Time
 	kept     []string // literals (site, policy, bit) of what is kept built
+	latest   uint64   // build
 	swept    time.Time
 	touched  bool // a day that was over was built anew since the last sweep
 }

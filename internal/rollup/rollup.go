@@ -292,8 +292,8 @@ func (b batch) insert() string {
 		"\nSELECT {site:String}, {policy_id:String}, {bit:UInt8}, " + kind + ", {build:UInt64}, " + strings.Join(values, ", ") + "\nFROM made"
 }
 
-// Cells is the expressions, without WITH, at whose end stands cells: the cells of a kind from the builds {builds:Array(UInt64)}
-// of the days {first:Date} to {last:Date}, and, with raw, those of the days {raw_days:Array(UInt16)} made of the events
+// Cells is the expressions, without WITH, at whose end stands cells: the cells of a kind from the builds
+// {builds:Array(Tuple(UInt16, UInt64))} of the days {first:Date} to {last:Date}, and, with raw, those of the days {raw_days:Array(UInt16)} made of the events
 // between {raw_from:Int64} and {raw_to:Int64}. Further bound parameters: those of the gate, and policy_id String.
 func (k *Kind) Cells(raw bool) string {
 	columns := k.columns()
@@ -322,7 +322,7 @@ func (k *Kind) Cells(raw bool) string {
 	sql += "cells AS\n(\n" + stored + `
     FROM rollup_cells
     WHERE site = {site:String} AND policy = {policy_id:String} AND bit = {bit:UInt8} AND kind = '` + k.Name + `'
-        AND day BETWEEN {first:Date} AND {last:Date} AND build IN {builds:Array(UInt64)}`
+        AND day BETWEEN {first:Date} AND {last:Date} AND (toUInt16(day), build) IN {builds:Array(Tuple(UInt16, UInt64))}`
 	if raw {
 		sql += "\n    UNION ALL\n" + made + "\n    FROM made"
 	}

@@ -57,10 +57,16 @@ func views(t *testing.T, db *clickhouse.DB, token string, at time.Time, visitors
 	same := func(s string) []string { return slices.Repeat([]string{s}, len(visitors)) }
 	times := slices.Repeat([]time.Time{at}, len(visitors))
 	err := db.Insert(t.Context(), "events", token, []clickhouse.Column{
-		{Name: "site", Values: same("shop")}, {Name: "time", Values: times}, {Name: "received_at", Values: times},
-		{Name: "event_id", Values: visitors}, {Name: "type", Values: same("page_view")}, {Name: "policy", Values: same("default/2022-09-15")},
-		{Name: "purposes", Values: slices.Repeat([]uint32{1 << 10}, len(visitors))}, {Name: "linkage", Values: same("visitor")},
-		{Name: "session_id", Values: visitors}, {Name: "visitor_id", Values: visitors},
+		{Name: "site", Values: same("shop")},
+		{Name: "time", Values: times},
+		{Name: "received_at", Values: times},
+		{Name: "event_id", Values: visitors},
+		{Name: "type", Values: same("page_view")},
+		{Name: "policy", Values: same("default/2022-09-15")},
+		{Name: "purposes", Values: slices.Repeat([]uint32{1 << 10}, len(visitors))},
+		{Name: "linkage", Values: same("visitor")},
+		{Name: "session_id", Values: visitors},
+		{Name: "visitor_id", Values: visitors},
 	})
 	if err != nil {
 		t.Fatal(err)
