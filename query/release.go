@@ -39,6 +39,7 @@ type release struct {
 
 	id       uuid.UUID
 	asOf     time.Time
+	behind   bool // events have come since asOf
 	reused   bool
 	from, to time.Time // of the people behind it; not the period that was asked for when that differs by few
 }
@@ -121,8 +122,10 @@ func (q *Query) release(ctx context.Context, r *request, planned *plan) (*releas
 		if answer, err = q.compute(ctx, r, planned); err != nil {
 			return nil, err
 		}
-		if err := q.keep(ctx, r, q.key(r, planned), answer, state); err != nil {
-			return nil, err
+		if !answer.behind { // otherwise it is not the answer for as long as nothing changes
+			if err := q.keep(ctx, r, q.key(r, planned), answer, state); err != nil {
+				return nil, err
+			}
 		}
 	}
 	if len(names) > 0 && len(r.filters) < len(asked.filters) {
@@ -166,6 +169,9 @@ func (q *Query) compute(ctx context.Context, r *request, planned *plan) (*releas
 	l := &release{
 		Rows: told.rows, Shown: told.shown, Withheld: told.withheld, Coverage: coverage,
 		id: id, asOf: q.deps.Now().UTC().Truncate(time.Microsecond), from: r.from, to: r.to,
+	}
+	if made := planned.choice.asOf; !made.IsZero() {
+		l.asOf, l.behind = made, true
 	}
 	if content == nil {
 		return l, nil

@@ -221,6 +221,39 @@ func TestASubjectIsKeptForItsEpoch(t *testing.T) {
 	}
 }
 
+func TestABuildStandsForItsDayWhileItIsTrue(t *testing.T) {
+	today := time.Date(2026, 11, 5, 0, 0, 0, 0, time.UTC)
+	oldest := today.AddDate(0, 0, -30)
+	right := Day{Date: today.AddDate(0, 0, -1), Rows: 5, Build: 1, marks: 6, masks: 7, touching: 8, built: made{9, 5, 6, 7, 8}}
+	for name, tc := range map[string]struct {
+		change func(*Day)
+		cause  Cause
+		usable bool
+	}{
+		"true":                                  {func(*Day) {}, "", true},
+		"not built":                             {func(d *Day) { d.Build = 0 }, NotBuilt, false},
+		"a row more":                            {func(d *Day) { d.Rows++ }, Changed, false},
+		"a row changed":                         {func(d *Day) { d.marks++ }, Changed, false},
+		"made in another way":                   {func(d *Day) { d.built.definition++ }, Redefined, false},
+		"a withdrawal reaches it":               {func(d *Day) { d.touching++ }, Withdrawal, false},
+		"a withdrawal of somebody else":         {func(d *Day) { d.masks++ }, "", true},
+		"what it is made of expires":            {func(d *Day) { d.Date = oldest.AddDate(0, 0, -1) }, Expiring, false},
+		"today, rows came":                      {func(d *Day) { d.Date, d.age, d.Rows = today, Freshness/2, 6 }, Changed, true},
+		"today, rows came, long ago":            {func(d *Day) { d.Date, d.age, d.Rows = today, Freshness, 6 }, Changed, false},
+		"today, rows came and somebody went":    {func(d *Day) { d.Date, d.age, d.Rows, d.touching = today, 0, 6, 0 }, Withdrawal, false},
+		"yesterday, rows came just now":         {func(d *Day) { d.age, d.Rows = 0, 6 }, Changed, false},
+		"today, made in another way, just now":  {func(d *Day) { d.Date, d.age, d.built.definition = today, 0, 1 }, Redefined, false},
+		"all rows are gone, and it is not true": {func(d *Day) { d.Rows, d.marks = 0, 0 }, Changed, false},
+	} {
+		d := right
+		tc.change(&d)
+		d.judge(9, oldest, today)
+		if d.Cause != tc.cause || d.Usable != tc.usable {
+			t.Errorf("%s: %q, usable %v", name, d.Cause, d.Usable)
+		}
+	}
+}
+
 func TestParametersAreBoundAsLiterals(t *testing.T) {
 	got := bind("{a:String} {b:Int64} {c:Date} {{d}}", map[string]string{"a": `it's \ here`, "b": "-5", "c": "2026-11-03"})
 	if want := `'it\'s \\ here' CAST(-5, 'Int64') toDate('2026-11-03') {{d}}`; got != want {
