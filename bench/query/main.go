@@ -43,7 +43,7 @@ const (
 	siteID      = "bench"
 	purpose     = "usage_based_development"
 	// memory is what one statement may take. 50 million events at once are more than a service allows by default.
-	memory = 6 << 30
+	memory = 10 << 30
 )
 
 type options struct {
@@ -136,7 +136,7 @@ func open(ctx context.Context, dir string) (*house, error) {
 		return nil, fmt.Errorf("make directory: %w", err)
 	}
 	h.engine, err = chdb.Start(ctx, chdb.Config{
-		Library: library, DataDir: data, Addr: "127.0.0.1:0", Memory: 2 * memory, Command: []string{"env", engineChild + "=1", self},
+		Library: library, DataDir: data, Addr: "127.0.0.1:0", Memory: memory + 2<<30, Command: []string{"env", engineChild + "=1", self},
 		Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
