@@ -58,6 +58,7 @@ type Label struct {
 // Column describes a column of the rows, a dimension or a report.
 type Column struct {
 	Name  string `json:"name"`
+	Kind  string `json:"kind"` // text, count, ratio, money, clock, ordinal or rows
 	Label Label  `json:"label"`
 }
 

@@ -145,7 +145,7 @@ func TestAReadBecomesTheRequestOfTheContract(t *testing.T) {
 	want := url.Values{
 		"site": {"shop"}, "purpose": {"usage_based_development"}, "from": {"2026-11-19"}, "to": {"2026-11-25T12:00:00.5+09:00"},
 		"filter":  {"device:mobile", "country:JP", "!path~a&b=c", "referrer**.example"},
-		"compare": {"previous_period"}, "interval": {"week"}, "segment": {"phones"}, "sample": {"0.25"}, "limit": {"10"}, "cursor": {"MTA"},
+		"compare": {"previous_period"}, "interval": {"week"}, "segment": {"phones"}, "sample": {"0.2"}, "limit": {"10"}, "cursor": {"MTA"},
 	}
 	if asked.Encode() != want.Encode() {
 		t.Errorf("asked %v, want %v", asked, want)

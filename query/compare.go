@@ -33,8 +33,8 @@ func (a *Answer) compare(before []Row, columns []column) {
 	for _, c := range columns {
 		if !c.isKey() {
 			a.Columns = append(a.Columns,
-				Column{Name: c.name + "_before", Label: label{c.label.JA + "（前の期間）", c.label.EN + " (before)"}, kind: c.kind},
-				Column{Name: c.name + "_change", Label: label{c.label.JA + "（増減率）", c.label.EN + " (change)"}, kind: ratio})
+				Column{Name: c.name + "_before", Kind: kindNames[c.kind], Label: label{c.label.JA + "（前の期間）", c.label.EN + " (before)"}, kind: c.kind},
+				Column{Name: c.name + "_change", Kind: kindNames[ratio], Label: label{c.label.JA + "（増減率）", c.label.EN + " (change)"}, kind: ratio})
 		}
 	}
 }

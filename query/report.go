@@ -26,6 +26,8 @@ const (
 	ordinal             // integer that names the row's group: nothing is counted in it
 )
 
+var kindNames = map[kind]string{text: "text", count: "count", ratio: "ratio", money: "money", clock: "clock", ordinal: "ordinal"}
+
 // label is a text in the languages of the dashboard.
 type label struct {
 	JA string `json:"ja"`
@@ -40,6 +42,13 @@ type column struct {
 	label label
 	// derived: not the statement gives it, but the part's derive.
 	derived bool
+	// quotient names the two counts that a ratio is of. With noise it is told of them as they are told, so that it agrees
+	// with them and tells no more.
+	quotient [2]string
+	// within is the count that this one is part of, and most what a ratio cannot be above. With noise neither is told
+	// otherwise.
+	within string
+	most   float64
 }
 
 // isKey reports whether the column names the row's group.
@@ -180,7 +189,7 @@ var basics = []report{
 		{name: "entries", kind: count, label: label{"閲覧開始", "Entries"}},
 		{name: "exits", kind: count, label: label{"離脱", "Exits"}},
 		visible,
-		{name: "scroll_depth", kind: ratio, label: label{"平均スクロール到達率（%）", "Average scroll depth (%)"}},
+		{name: "scroll_depth", kind: ratio, most: 100, label: label{"平均スクロール到達率（%）", "Average scroll depth (%)"}},
 	}, order: "views DESC, host, path"}}},
 	{name: "sources", label: label{"流入元", "Sources"}, parts: []part{{file: "sources", reads: []string{"time", "channel", "channel_source", "referrer_host"}, columns: []column{
 		{name: "channel", label: label{"流入経路", "Channel"}},
@@ -210,8 +219,8 @@ var basics = []report{
 		{name: "count", kind: count, label: label{"回数", "Count"}},
 		users,
 		fruitless,
-		{name: "refined", kind: count, label: label{"検索し直し", "Refined"}},
-		{name: "followed", kind: count, label: label{"その後にページを表示", "Followed by a page view"}},
+		{name: "refined", within: "count", kind: count, label: label{"検索し直し", "Refined"}},
+		{name: "followed", within: "count", kind: count, label: label{"その後にページを表示", "Followed by a page view"}},
 	}, order: "count DESC, query"}}},
 	{name: "purchases", label: label{"購入", "Purchases"}, parts: []part{{
 		file: "purchases", reads: []string{"order_key", "currency", "item_sku", "item_name", "item_quantity", "item_price"},
@@ -234,10 +243,10 @@ var basics = []report{
 func (p *part) describe() []Column {
 	described := make([]Column, len(p.columns))
 	for i, c := range p.columns {
-		described[i] = Column{Name: c.name, Label: c.label, kind: c.kind}
+		described[i] = Column{Name: c.name, Kind: kindNames[c.kind], Label: c.label, kind: c.kind}
 	}
 	if p.into != "" {
-		return []Column{{Name: p.into, Label: p.label, nested: described}}
+		return []Column{{Name: p.into, Kind: "rows", Label: p.label, nested: described}}
 	}
 	return described
 }

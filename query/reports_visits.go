@@ -12,10 +12,10 @@ var (
 	searched    = column{name: "query", label: label{"検索した語", "Query"}}
 	fruitless   = column{name: "without_result", kind: count, label: label{"結果なし", "Without result"}}
 	impressions = column{name: "impressions", kind: count, label: label{"表示回数", "Impressions"}}
-	viewable    = column{name: "viewable_impressions", from: "viewable", kind: count, label: label{"視認可能な表示回数", "Viewable impressions"}}
-	viewability = column{name: "viewability", kind: ratio, label: label{"視認率", "Viewability"}}
+	viewable    = column{name: "viewable_impressions", from: "viewable", within: "impressions", kind: count, label: label{"視認可能な表示回数", "Viewable impressions"}}
+	viewability = column{name: "viewability", kind: ratio, quotient: [2]string{"viewable_impressions", "impressions"}, label: label{"視認率", "Viewability"}}
 	clicks      = column{name: "clicks", kind: count, label: label{"クリック", "Clicks"}}
-	clickRate   = column{name: "rate", kind: ratio, label: label{"クリック率", "Click rate"}}
+	clickRate   = column{name: "rate", kind: ratio, quotient: [2]string{"clicks", "impressions"}, label: label{"クリック率", "Click rate"}}
 	reach       = column{name: "reach", from: "people", kind: count, label: label{"リーチ", "Reach"}}
 	kindOfEvent = column{name: "type", from: "kind", label: label{"イベントの種類", "Event type"}}
 	events      = column{name: "events", kind: count, label: label{"イベント", "Events"}}
@@ -30,9 +30,9 @@ var visits = []report{
 	}, order: "sessions DESC, host, path"}}},
 	{name: "exits", label: label{"離脱ページ", "Exit pages"}, parts: []part{{file: "exits", reads: []string{"time", "host", "path"}, columns: []column{
 		host, page, visitors,
-		{name: "exits", kind: count, label: label{"離脱", "Exits"}},
+		{name: "exits", within: "views", kind: count, label: label{"離脱", "Exits"}},
 		viewed,
-		{name: "exit_rate", kind: ratio, label: label{"離脱率", "Exit rate"}},
+		{name: "exit_rate", kind: ratio, quotient: [2]string{"exits", "views"}, label: label{"離脱率", "Exit rate"}},
 	}, order: "exits DESC, host, path"}}},
 	{name: "titles", label: label{"ページの題名", "Page titles"}, parts: []part{{file: "titles", reads: []string{"title"}, columns: []column{
 		{name: "title", label: label{"ページの題名", "Page title"}}, viewed, visitors, sessions,
@@ -99,7 +99,7 @@ var visits = []report{
 		columns: []column{
 			searched, fruitless, users,
 			{name: "searches", kind: count, label: label{"この語の検索回数", "Searches for it"}},
-			{name: "share", kind: ratio, label: label{"結果のない割合", "Share without result"}},
+			{name: "share", kind: ratio, quotient: [2]string{"without_result", "searches"}, label: label{"結果のない割合", "Share without result"}},
 		}, order: "without_result DESC, query",
 	}}},
 
@@ -109,7 +109,7 @@ var visits = []report{
 			currency, orders,
 			{name: "buyers", from: "people", kind: count, label: label{"購入者", "Buyers"}},
 			{name: "items", from: "sold", kind: count, label: label{"商品数", "Items"}},
-			{name: "items_per_order", kind: ratio, label: label{"1注文あたりの商品数", "Items per order"}},
+			{name: "items_per_order", kind: ratio, quotient: [2]string{"items", "orders"}, label: label{"1注文あたりの商品数", "Items per order"}},
 			revenue,
 			{name: "mean_value", kind: money, label: label{"平均注文額", "Mean order value"}},
 			{name: "median_value", kind: money, label: label{"注文額の中央値", "Median order value"}},
@@ -120,8 +120,8 @@ var visits = []report{
 		visitors,
 		{name: "buyers", kind: count, label: label{"購入者", "Buyers"}},
 		sessions,
-		{name: "buying_sessions", kind: count, label: label{"購入のあったセッション", "Sessions with a purchase"}},
-		{name: "conversion_rate", kind: ratio, label: label{"購入率", "Conversion rate"}},
+		{name: "buying_sessions", within: "sessions", kind: count, label: label{"購入のあったセッション", "Sessions with a purchase"}},
+		{name: "conversion_rate", kind: ratio, quotient: [2]string{"buying_sessions", "sessions"}, label: label{"購入率", "Conversion rate"}},
 	}, order: "people"}}},
 
 	{name: "ad_campaigns", label: label{"広告キャンペーン", "Ad campaigns"}, parts: []part{{
@@ -136,9 +136,9 @@ var visits = []report{
 		asked,
 		{name: "basis", label: label{"根拠", "Basis"}},
 		{name: "decided", from: "people", kind: count, label: label{"選択した人", "People who chose"}},
-		{name: "granted", kind: count, label: label{"同意", "Granted"}},
+		{name: "granted", within: "decided", kind: count, label: label{"同意", "Granted"}},
 		{name: "not_granted", kind: count, label: label{"拒否・取り消し・期限切れ", "Refused, withdrawn or expired"}},
-		{name: "opt_in_rate", kind: ratio, label: label{"同意率", "Opt-in rate"}},
+		{name: "opt_in_rate", kind: ratio, quotient: [2]string{"granted", "decided"}, label: label{"同意率", "Opt-in rate"}},
 	}, order: "purpose, basis"}}, records: true, remarks: []string{"unrecorded_refusals"}},
 	{name: "consent_choices", label: label{"同意の内訳", "Choices of consent"}, parts: []part{{file: "consent_choices", columns: []column{
 		asked,

@@ -2,7 +2,6 @@ package query
 
 import (
 	"encoding/base64"
-	"math"
 	"net/url"
 	"slices"
 	"strconv"
@@ -186,6 +185,9 @@ func (*report) stranger(name string) *core.Error {
 	return &core.Error{Code: core.CodeUndeclared, Message: "the request has a parameter that does not exist"}
 }
 
+// samples are the shares of the subjects that may be asked for. They are few because each one picks other people.
+var samples = map[string]float64{"0.01": 0.01, "0.02": 0.02, "0.05": 0.05, "0.1": 0.1, "0.2": 0.2, "0.5": 0.5}
+
 // readExtent reads how much is asked for.
 func (r *request) readExtent(values url.Values) *core.Error {
 	if r.report.whole {
@@ -211,11 +213,10 @@ func (r *request) readExtent(values url.Values) *core.Error {
 		r.offset = n
 	}
 	if v := values.Get("sample"); v != "" {
-		share, err := strconv.ParseFloat(v, 64)
-		if err != nil || !(share >= 0.001 && share <= 1) { //nolint:staticcheck // QF1001: so that NaN is refused
-			return invalid("sample", "not a share of the subjects from 0.001 to 1")
+		var known bool
+		if r.sample, known = samples[v]; !known {
+			return invalid("sample", "none of 0.01, 0.02, 0.05, 0.1, 0.2, 0.5")
 		}
-		r.sample = math.Round(share*1000) / 1000
 	}
 	switch values.Get("explain") {
 	case "", "false":

@@ -35,7 +35,14 @@ type Answer struct {
 	Coverage   Coverage   `json:"coverage"`
 	Release    *Release   `json:"release,omitempty"`
 	Private    *Private   `json:"private,omitempty"`
+	Noise      *Noise     `json:"noise,omitempty"`
 	Remarks    []Remark   `json:"remarks,omitempty"`
+}
+
+// Noise tells that numbers are moved by a few people, always in the same way (package noise).
+type Noise struct {
+	// Deviation is the standard deviation of a number of people, in people.
+	Deviation float64 `json:"deviation"`
 }
 
 // Remark is what has to be known to read the figures right.
@@ -53,6 +60,7 @@ type Period struct {
 // Column describes a column of the rows.
 type Column struct {
 	Name  string `json:"name"`
+	Kind  string `json:"kind"` // text, count, ratio, money, clock, ordinal or rows
 	Label label  `json:"label"`
 
 	kind   kind
@@ -93,6 +101,9 @@ func (q *Query) run(ctx context.Context, r *request, planned *plan) (*Answer, er
 	}
 	if r.sample < 1 {
 		a.Sample = r.sample
+	}
+	if q.noise != nil {
+		a.Noise = &Noise{math.Round(float64(q.noise.Deviation())*math.Sqrt2*10) / 10}
 	}
 	for _, name := range r.report.remarks {
 		a.Remarks = append(a.Remarks, Remark{name, remarkTexts[name]})
@@ -344,7 +355,7 @@ func (q *Query) covered(r *request, planned *plan, reason string, n, subjects ui
 	}
 	if q.noise != nil {
 		all := *r
-		all.filters = nil // the coverage is of all events of the period
+		all.filters, all.bound, all.given = nil, nil, nil // the coverage is of all events of the period, whatever is asked
 		c := q.noise.Cell(append(all.definition(&part{}, nil), "coverage", reason), who)
 		if !c.Passes(subjects, k) {
 			return nil

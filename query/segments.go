@@ -304,6 +304,12 @@ func (q *Query) addSegment(ctx context.Context, r *request, name string, record 
 	if len(r.filters)+len(found[0].parsed) > maxFilters {
 		return &core.Error{Code: core.CodeTooLong, Field: "segment", Message: "more than 10 filters with those of the segment"}
 	}
+	for _, f := range found[0].parsed {
+		// What a dimension may be are alternatives: the request would widen the segment that it means to narrow.
+		if slices.ContainsFunc(r.filters, func(g filter) bool { return g.dimension == f.dimension && !g.not && !f.not }) {
+			return invalid("filter", "the segment says already what the dimension may be")
+		}
+	}
 	r.filters = append(r.filters, found[0].parsed...)
 	record.filters = append(record.filters, "segment")
 	record.filters = append(record.filters, found[0].shapes()...)

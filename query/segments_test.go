@@ -148,6 +148,8 @@ func TestASegmentIsOfItsSiteAndOfPurposesThatMayUseIt(t *testing.T) {
 		"deleted by a purpose that may not":       {d.key, "DELETE", "/v1/segments/readers" + support, "", 403, "path"},
 		"used by a purpose that may not":          {d.key, "GET", "/v1/reports/operations" + support + "&segment=readers", "", 403, "path"},
 		"used by one that may":                    {d.key, "GET", "/v1/reports/operations" + support + "&segment=japan", "", 200, ""},
+		"widened by the request":                  {d.key, "GET", "/v1/reports/operations" + support + "&segment=japan&filter=country:US", "", 400, "filter"},
+		"narrowed by the request":                 {d.key, "GET", "/v1/reports/operations" + support + "&segment=japan&filter=!country:US", "", 200, ""},
 		"another purpose that may":                {d.key, "GET", "/v1/segments/japan" + support, "", 200, ""},
 		"a purpose without a grant":               {other, "GET", "/v1/segments/japan?site=other&purpose=customer_support", "", 403, "purpose"},
 		"no key":                                  {"", "GET", "/v1/segments/japan" + ofDevelopment, "", 401, "Authorization"},

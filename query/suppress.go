@@ -61,6 +61,7 @@ func (q *Query) disclose(r *request, planned *plan, part *part, read *result) di
 		}
 		for _, s := range shown {
 			s.blur(part, k)
+			s.agree(part)
 		}
 		part.sort(shown)
 	}
@@ -137,10 +138,40 @@ func (s *showing) blur(part *part, k uint64) {
 			}
 		case float64:
 			s.row[c.name] = math.Round(s.cell.Mean(c.name, v, c.share())*1e4) / 1e4
+			if c.most > 0 {
+				s.row[c.name] = min(s.row[c.name].(float64), c.most)
+			}
 		case string:
 			if c.kind == money {
 				s.row[c.name] = s.cell.Amount(c.name, decimal.RequireFromString(v)).String()
 			}
+		}
+	}
+}
+
+// agree makes what is told of a group agree with what is told beside it: a part with its whole, a ratio with the counts
+// that it is of. It looks at nothing but what is told.
+func (s *showing) agree(part *part) {
+	told := func(name string) (uint64, bool) {
+		v, counted := s.row[name].(uint64)
+		return v, counted
+	}
+	for _, c := range part.columns {
+		if whole, counted := told(c.within); counted {
+			if v, counted := told(c.name); counted {
+				s.row[c.name] = min(v, whole)
+			}
+		}
+	}
+	for _, c := range part.columns {
+		above, counted := told(c.quotient[0])
+		below, too := told(c.quotient[1])
+		if !counted || !too {
+			continue
+		}
+		s.row[c.name] = 0.0
+		if below > 0 {
+			s.row[c.name] = math.Round(float64(above)/float64(below)*1e4) / 1e4
 		}
 	}
 }
