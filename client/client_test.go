@@ -27,7 +27,7 @@ var locations = client.Read{Site: "shop", Purpose: "usage_based_development"}
 
 const answered = `{"report":"locations","site":"shop","purpose":"usage_based_development","policy":"default/2022-09-15",
 	"from":"2026-11-19T00:00:00+09:00","to":"2026-11-26T00:00:00+09:00","time_zone":"Asia/Tokyo","threshold":50,
-	"columns":[{"name":"country","label":{"ja":"国","en":"Country"}},{"name":"visitors","label":{"ja":"訪問者","en":"Visitors"}}],
+	"columns":[{"name": "country", "kind": "text", "label":{"ja":"国","en":"Country"}},{"name": "visitors", "kind": "count", "label":{"ja":"訪問者","en":"Visitors"}}],
 	"rows":[{"country":"JP","visitors":148,"share":0.125,"time":"2026-11-19T00:00:00+09:00","revenue":[{"currency":"JPY","revenue":"12800.5"}],"withheld":null}],
 	"release":{"id":"01989cbb-0000-7000-8000-000000000000","as_of":"2026-11-25T09:00:00Z","reused":true,"dropped_filters":["!device"]},
 	"remarks":[{"name":"noisy","text":{"ja":"数値はおおよそです","en":"Figures are approximate"}}],
@@ -136,7 +136,7 @@ func TestAReadBecomesTheRequestOfTheContract(t *testing.T) {
 		Site: "shop", Purpose: "usage_based_development",
 		From: client.Day(time.Date(2026, 11, 19, 23, 0, 0, 0, tokyo)), To: client.At(time.Date(2026, 11, 25, 12, 0, 0, 500_000_000, tokyo)),
 		Filters: []client.Filter{client.Is("country", "JP"), client.Not(client.Contains("path", "a&b=c")), client.Like("referrer", "*.example")},
-		Compare: client.PreviousPeriod, Interval: "week", Segment: "phones", Sample: 0.25, Limit: 10, Cursor: "MTA",
+		Compare: client.PreviousPeriod, Interval: "week", Segment: "phones", Sample: 0.2, Limit: 10, Cursor: "MTA",
 		More: url.Values{"filter": {"device:mobile"}},
 	}
 	if _, err := c.Report(t.Context(), "timeseries", read); err != nil {
@@ -171,7 +171,7 @@ func TestWhatAKeyMayAskAndHowAReportIsReadAreTold(t *testing.T) {
 			return
 		}
 		writeJSON(w, `{"sites":[{"id":"shop","name":"Shop","time_zone":"Asia/Tokyo","policy":"v","purposes":[{"id":"p","label":{"ja":"あ","en":"a"},"reports":["pages"]}]}],
-			"reports":[{"name":"pages","label":{"ja":"ページ","en":"Pages"},"columns":[{"name":"path","label":{"ja":"ページ","en":"Page"}}],"parameters":["interval"]}],"dimensions":[]}`)
+			"reports":[{"name":"pages","label":{"ja":"ページ","en":"Pages"},"columns":[{"name": "path", "kind": "text", "label":{"ja":"ページ","en":"Page"}}],"parameters":["interval"]}],"dimensions":[]}`)
 	})
 	e, err := c.Explain(t.Context(), "pages", locations)
 	if err != nil || e.Source != "raw" || e.Statements[0] != "pages" || e.Filters[0] != "!path~" {
