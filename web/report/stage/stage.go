@@ -47,10 +47,31 @@ type column struct {
 	key   bool
 }
 
+// kind is what the column holds, told by its name: the stage's names are few.
+func (c column) kind() string {
+	name := strings.TrimSuffix(c.name, "_before")
+	switch {
+	case slices.Contains([]string{"time", "cohort"}, name):
+		return "clock"
+	case slices.Contains([]string{"step", "offset", "level"}, name):
+		return "ordinal"
+	case c.key && name == "revenue":
+		return "rows"
+	case c.key:
+		return "text"
+	case slices.Contains([]string{"revenue", "amount", "mean_value", "median_value"}, name):
+		return "money"
+	case strings.HasSuffix(name, "rate"), strings.HasSuffix(name, "_change"), strings.HasPrefix(name, "from_"),
+		slices.Contains([]string{"share", "seconds", "visible_seconds", "scroll_depth", "viewability", "conversion"}, name):
+		return "ratio"
+	}
+	return "count"
+}
+
 func columns(all []column) []object {
 	described := []object{}
 	for _, c := range all {
-		described = append(described, object{"name": c.name, "label": c.label.json()})
+		described = append(described, object{"name": c.name, "kind": c.kind(), "label": c.label.json()})
 	}
 	return described
 }
