@@ -87,7 +87,7 @@ func startHouse(ctx context.Context, binary, data string) (*house, error) {
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
 	log := &bytes.Buffer{}
-	h.child, err = start(ctx, log, binary, "up", "--data", data,
+	h.child, err = start(ctx, log, binary, "up", "--data", data, "--query-exact", // a beacon is waited for by its count
 		"--collector-addr", a[0], "--pipeline-addr", a[1], "--collector-pipeline-url", "http://"+a[1], "--query-addr", a[2],
 		"--kafka-addr", a[3], "--clickhouse-addr", a[4], "--collector-metrics-addr", a[5], "--query-metrics-addr", a[6], "--sample-addr", a[7],
 		"--collector-trusted-proxies", "127.0.0.0/8", "--collector-rate", "1e9", "--collector-burst", "1000000000", "--query-threshold", "2")
