@@ -43,7 +43,7 @@ func (m *Maintainer) build(ctx context.Context, s Scope, kinds []*Kind, date tim
 		d = days[0]
 	}
 	started := m.Now()
-	id := max(uint64(started.UnixMicro()), d.Build+1, m.latest+1) //nolint:gosec // G115: after 1970
+	id := max(uint64(started.UnixMicro()), d.Build+1, m.latest+1)
 	m.latest = id
 	params := s.Params(date, date)
 	params["build"] = strconv.FormatUint(id, 10)
