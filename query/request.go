@@ -186,7 +186,7 @@ func (*report) stranger(name string) *core.Error {
 }
 
 // samples are the shares of the subjects that may be asked for. They are few because each one picks other people.
-var samples = map[string]float64{"0.01": 0.01, "0.02": 0.02, "0.05": 0.05, "0.1": 0.1, "0.2": 0.2, "0.5": 0.5}
+var samples = map[string]float64{"0.01": 0.01, "0.02": 0.02, "0.05": 0.05, "0.1": 0.1, "0.2": 0.2, "0.5": 0.5, "1": 1}
 
 // readExtent reads how much is asked for.
 func (r *request) readExtent(values url.Values) *core.Error {
@@ -215,7 +215,7 @@ func (r *request) readExtent(values url.Values) *core.Error {
 	if v := values.Get("sample"); v != "" {
 		var known bool
 		if r.sample, known = samples[v]; !known {
-			return invalid("sample", "none of 0.01, 0.02, 0.05, 0.1, 0.2, 0.5")
+			return invalid("sample", "none of 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1")
 		}
 	}
 	switch values.Get("explain") {
