@@ -208,31 +208,36 @@ func (q *Query) ready(g *gin.Context) {
 
 // getReport is the journey of a read.
 func (q *Query) getReport(g *gin.Context) {
-	started := q.deps.Now()
-	record := audit{time: started}
+	record := audit{time: q.deps.Now()}
 	answer, r, err := q.read(g, &record)
-	record.duration = q.deps.Now().Sub(started)
-	if err != nil {
-		err = q.explain(g.Request.Context(), err)
-	}
-	record.result = resultOf(err)
-	if record.due() {
-		// The record is written even if the caller has left: what was read was read.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(g.Request.Context()), auditTimeout)
-		defer cancel()
-		if fault := q.write(ctx, &record); fault != nil {
-			q.deps.Log.ErrorContext(ctx, "audit failed", "error", fault)
-			answer, err = nil, &core.Error{Code: core.CodeUnavailable, Message: "the read could not be recorded, so it is not answered"}
-		}
-	}
-	q.metrics.observe(record.report, resultOf(err), record.suppressed, record.duration)
-	if err != nil {
+	if err = q.conclude(g.Request.Context(), &record, err); err != nil {
 		httpx.WriteProblem(g.Writer, err)
 		return
 	}
 	if err := r.reply(g.Writer, g.Request, answer); err != nil {
 		httpx.WriteProblem(g.Writer, q.explain(g.Request.Context(), err))
 	}
+}
+
+// conclude explains a failure, writes the record of what was asked for, and returns what the caller is told: no answer
+// leaves without its record.
+func (q *Query) conclude(ctx context.Context, record *audit, err error) error {
+	record.duration = q.deps.Now().Sub(record.time)
+	if err != nil {
+		err = q.explain(ctx, err)
+	}
+	record.result = resultOf(err)
+	if record.due() {
+		// The record is written even if the caller has left: what was read was read.
+		writing, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditTimeout)
+		defer cancel()
+		if fault := q.write(writing, record); fault != nil {
+			q.deps.Log.ErrorContext(writing, "audit failed", "error", fault)
+			err = &core.Error{Code: core.CodeUnavailable, Message: "the request could not be recorded, so it is not answered"}
+		}
+	}
+	q.metrics.observe(record.report, resultOf(err), record.suppressed, record.duration)
+	return err
 }
 
 // read is everything between the request and the audit: an *Answer, or an *Explanation of how it would come about. It

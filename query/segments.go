@@ -79,26 +79,6 @@ func (q *Query) segmentRoute(report string, do func(context.Context, *gin.Contex
 	}
 }
 
-// conclude explains a failure, writes the record of what was asked for, and returns what the caller is told: no answer
-// leaves without its record.
-func (q *Query) conclude(ctx context.Context, record *audit, err error) error {
-	record.duration = q.deps.Now().Sub(record.time)
-	if err != nil {
-		err = q.explain(ctx, err)
-	}
-	record.result = resultOf(err)
-	if record.due() {
-		writing, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditTimeout)
-		defer cancel()
-		if fault := q.write(writing, record); fault != nil {
-			q.deps.Log.ErrorContext(writing, "audit failed", "error", fault)
-			err = &core.Error{Code: core.CodeUnavailable, Message: "the request could not be recorded, so it is not answered"}
-		}
-	}
-	q.metrics.observe(record.report, resultOf(err), record.suppressed, record.duration)
-	return err
-}
-
 func (q *Query) aboutSegments(g *gin.Context, record *audit, do func(context.Context, *gin.Context, *segmentRequest) (any, error)) (any, error) {
 	caller, err := q.guard.Authenticate(g.Request.Context(), g.GetHeader("Authorization"))
 	if err != nil {
