@@ -208,3 +208,30 @@ func TestAPeriodThatDiffersByFewGetsTheEarlierAnswer(t *testing.T) {
 		}
 	})
 }
+
+// Otherwise one could ask for all of them, and average.
+func TestCoverageIsToldTheSameByEveryReport(t *testing.T) {
+	db, f := testkit.ClickHouse(t), makeFacts()
+	f.store(t, db, "shop")
+	d := guarded(t, db)
+	told := map[string][]string{}
+	for _, report := range query.Reports() {
+		path := "/v1/reports/" + report + "?purpose=usage_based_development&" + period + needs[report]
+		if slices.Contains(timeless, report) {
+			continue
+		}
+		coverage, err := json.Marshal(d.read(path).Coverage)
+		if err != nil {
+			t.Fatal(err)
+		}
+		told[string(coverage)] = append(told[string(coverage)], report)
+	}
+	if len(told) != 1 {
+		t.Errorf("it is told in %d ways: %v", len(told), told)
+	}
+	for coverage := range told {
+		if strings.Contains(coverage, `"included":null`) {
+			t.Error("it is withheld: the data set proves nothing")
+		}
+	}
+}
