@@ -3,13 +3,10 @@ package report
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +14,7 @@ import (
 
 	"golang.org/x/net/html"
 
+	"github.com/sekisho/sekisho/web/kit/kittest"
 	"github.com/sekisho/sekisho/web/report/stage"
 )
 
@@ -143,77 +141,9 @@ func (r *reader) asked() url.Values {
 	return found[0].values
 }
 
-func parsed(t testing.TB, body string) *html.Node {
-	t.Helper()
-	doc, err := html.Parse(strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return doc
-}
-
-func attr(n *html.Node, name string) string {
-	for _, a := range n.Attr {
-		if a.Key == name {
-			return a.Val
-		}
-	}
-	return ""
-}
-
-func elements(doc *html.Node, names ...string) (found []*html.Node) {
-	for n := range doc.Descendants() {
-		if n.Type == html.ElementNode && slices.Contains(names, n.Data) {
-			found = append(found, n)
-		}
-	}
-	return found
-}
-
-// text is what is written in an element, with single spaces, or what it says it is.
-func text(n *html.Node) string {
-	if label := attr(n, "aria-label"); label != "" {
-		return label
-	}
-	var b strings.Builder
-	for c := range n.Descendants() {
-		if c.Type == html.TextNode {
-			b.WriteString(c.Data + " ")
-		}
-	}
-	return strings.Join(strings.Fields(b.String()), " ")
-}
-
 func said(t testing.TB, w *httptest.ResponseRecorder) string {
 	t.Helper()
-	return text(parsed(t, w.Body.String()))
-}
-
-var void = []string{"meta", "link", "br", "hr", "img", "input"}
-
-// unbalanced is the first tag that closes what is not open, or what stays open. The parser would mend it in silence.
-func unbalanced(page string) string {
-	var open []string
-	z := html.NewTokenizer(strings.NewReader(page))
-	for {
-		switch z.Next() {
-		case html.ErrorToken:
-			if !errors.Is(z.Err(), io.EOF) {
-				return z.Err().Error()
-			}
-			return strings.Join(open, " ")
-		case html.StartTagToken:
-			if name, _ := z.TagName(); !slices.Contains(void, string(name)) {
-				open = append(open, string(name))
-			}
-		case html.EndTagToken:
-			name, _ := z.TagName()
-			if len(open) == 0 || open[len(open)-1] != string(name) {
-				return "/" + string(name)
-			}
-			open = open[:len(open)-1]
-		}
-	}
+	return kittest.Name(kittest.Parse(t, w.Body.String()))
 }
 
 func within(n *html.Node, name string) bool {
@@ -228,23 +158,15 @@ func within(n *html.Node, name string) bool {
 // faults are what is wrong with a page in its structure, and for who cannot see it or use a mouse.
 func faults(t testing.TB, body, language string) (all []string) {
 	t.Helper()
+	all = kittest.Faults(t, body, language)
 	say := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
-	if tag := unbalanced(body); tag != "" {
-		say("tags are not balanced at %s", tag)
-	}
-	for _, trace := range []string{"%!", "ZgotmplZ", "<no value>", "NaN", "Inf", "{0x"} {
+	for _, trace := range []string{"NaN", "Inf", "{0x"} {
 		if strings.Contains(body, trace) {
 			say("holds %s", trace)
 		}
 	}
-	doc := parsed(t, body)
-	if got := attr(elements(doc, "html")[0], "lang"); got != language {
-		say("lang is %q", got)
-	}
-	if titles := elements(elements(doc, "head")[0], "title"); len(titles) != 1 || text(titles[0]) == "" {
-		say("there is no title")
-	}
-	if headings := elements(doc, "h1"); len(headings) != 1 || text(headings[0]) == "" {
+	doc := kittest.Parse(t, body)
+	if headings := kittest.Elements(doc, "h1"); len(headings) != 1 || kittest.Name(headings[0]) == "" {
 		say("%d h1", len(headings))
 	}
 	level, ids := 0, map[string]bool{}
@@ -252,72 +174,57 @@ func faults(t testing.TB, body, language string) (all []string) {
 		if n.Type != html.ElementNode {
 			continue
 		}
-		for _, a := range n.Attr {
-			if strings.HasPrefix(a.Key, "on") || a.Key == "style" {
-				say("<%s> has the inline %s that the policy forbids", n.Data, a.Key)
-			}
-		}
-		if id := attr(n, "id"); id != "" {
-			if ids[id] {
-				say("id %s is there twice", id)
-			}
+		if id := kittest.Attr(n, "id"); id != "" {
 			ids[id] = true
 		}
 		if len(n.Data) == 2 && n.Data[0] == 'h' && n.Data[1] >= '1' && n.Data[1] <= '6' {
 			next := int(n.Data[1] - '0')
 			if next > level+1 {
-				say("%s %q follows h%d", n.Data, text(n), level)
+				say("%s %q follows h%d", n.Data, kittest.Name(n), level)
 			}
 			level = next
 		}
 	}
 	for n := range doc.Descendants() {
-		for _, name := range []string{"aria-labelledby", "aria-describedby", "for"} {
-			for id := range strings.FieldsSeq(attr(n, name)) {
-				if !ids[id] {
-					say("%s names no id: %s", name, id)
-				}
-			}
-		}
-		if href := attr(n, "href"); strings.HasPrefix(href, "#") && !ids[href[1:]] {
+		if href := kittest.Attr(n, "href"); strings.HasPrefix(href, "#") && !ids[href[1:]] {
 			say("a link to no id: %s", href)
 		}
 	}
-	for _, n := range elements(doc, "a", "button", "th", "caption", "legend", "dt", "dd", "li", "figcaption", "option") {
-		if text(n) == "" {
+	for _, n := range kittest.Elements(doc, "a", "button", "th", "caption", "legend", "dt", "dd", "li", "figcaption", "option") {
+		if kittest.Name(n) == "" {
 			say("<%s> is empty", n.Data)
 		}
 	}
-	for _, n := range elements(doc, "input", "select") {
-		if attr(n, "aria-label") == "" && !within(n, "label") {
-			say("<%s name=%s> has no label", n.Data, attr(n, "name"))
+	for _, n := range kittest.Elements(doc, "input", "select") {
+		if kittest.Attr(n, "aria-label") == "" && !within(n, "label") {
+			say("<%s name=%s> has no label", n.Data, kittest.Attr(n, "name"))
 		}
 	}
-	for _, n := range elements(doc, "svg") {
-		named := attr(n, "role") == "img" && attr(n, "aria-labelledby") != ""
-		if !named && attr(n, "aria-hidden") != "true" && !within(n.Parent, "svg") && attr(n.Parent.Parent, "aria-hidden") != "true" {
+	for _, n := range kittest.Elements(doc, "svg") {
+		named := kittest.Attr(n, "role") == "img" && kittest.Attr(n, "aria-labelledby") != ""
+		if !named && kittest.Attr(n, "aria-hidden") != "true" && !within(n.Parent, "svg") && kittest.Attr(n.Parent.Parent, "aria-hidden") != "true" {
 			say("a picture is neither named nor hidden")
 		}
-		if named && (len(elements(n, "title")) != 1 || len(elements(n, "desc")) != 1) {
+		if named && (len(kittest.Elements(n, "title")) != 1 || len(kittest.Elements(n, "desc")) != 1) {
 			say("a picture has no title or no description")
 		}
 	}
-	for _, n := range elements(doc, "table") {
-		if len(elements(n, "caption")) != 1 {
+	for _, n := range kittest.Elements(doc, "table") {
+		if len(kittest.Elements(n, "caption")) != 1 {
 			say("a table has no caption")
 		}
-		for _, h := range elements(n, "th") {
-			if scope := attr(h, "scope"); scope != "col" && scope != "row" {
+		for _, h := range kittest.Elements(n, "th") {
+			if scope := kittest.Attr(h, "scope"); scope != "col" && scope != "row" {
 				say("a header has no scope")
 			}
 		}
-		for _, row := range elements(n, "tr") {
-			if cells, heads := len(elements(row, "td", "th")), len(elements(elements(n, "thead")[0], "th")); cells != heads {
+		for _, row := range kittest.Elements(n, "tr") {
+			if cells, heads := len(kittest.Elements(row, "td", "th")), len(kittest.Elements(kittest.Elements(n, "thead")[0], "th")); cells != heads {
 				say("a row has %d cells under %d headers", cells, heads)
 			}
 		}
 	}
-	if n := len(elements(doc, "script", "style", "iframe", "object", "img", "base")); n > 0 {
+	if n := len(kittest.Elements(doc, "script", "style", "iframe", "object", "img", "base")); n > 0 {
 		say("%d elements that the page never has", n)
 	}
 	return all

@@ -3,16 +3,11 @@ package report
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
-	"math"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +16,7 @@ import (
 
 	"github.com/sekisho/sekisho/internal/core"
 	"github.com/sekisho/sekisho/internal/testkit"
+	"github.com/sekisho/sekisho/web/kit/kittest"
 	"github.com/sekisho/sekisho/web/report/stage"
 )
 
@@ -144,8 +140,8 @@ func TestEveryLinkLeadsSomewhere(t *testing.T) {
 			if !strings.HasPrefix(w.Header().Get("Content-Type"), "text/html") {
 				continue
 			}
-			for _, n := range elements(parsed(t, w.Body.String()), "a", "link") {
-				href := attr(n, "href")
+			for _, n := range kittest.Elements(kittest.Parse(t, w.Body.String()), "a", "link") {
+				href := kittest.Attr(n, "href")
 				if strings.HasPrefix(href, "data:") || strings.HasPrefix(href, "#") {
 					continue
 				}
@@ -471,8 +467,8 @@ func TestRowsGoOnPageByPage(t *testing.T) {
 	r := signedIn(t)
 	first := r.report("en", "pages", "&limit=10&compare=previous_period")
 	links := map[string]string{}
-	for _, n := range elements(parsed(t, first.Body.String()), "a") {
-		links[text(n)] = attr(n, "href")
+	for _, n := range kittest.Elements(kittest.Parse(t, first.Body.String()), "a") {
+		links[kittest.Name(n)] = kittest.Attr(n, "href")
 	}
 	next, _ := url.Parse(links["Next rows"])
 	if links["Back to the first rows"] != "" || next.Query().Get("cursor") != "MTA" || next.Query().Get("compare") != "previous_period" || next.Query().Get("limit") != "10" {
@@ -576,12 +572,12 @@ func TestValuesAreWrittenAsTheirReadersDo(t *testing.T) {
 func TestTheLanguageSwitchKeepsEverythingElse(t *testing.T) {
 	r := signedIn(t)
 	w := r.report("ja", "pages", "&period=28&d=path&o=has&v=%26%3D%3F&p.step=a&p.step=b")
-	for _, n := range elements(parsed(t, w.Body.String()), "a") {
-		if attr(n, "hreflang") != "en" {
+	for _, n := range kittest.Elements(kittest.Parse(t, w.Body.String()), "a") {
+		if kittest.Attr(n, "hreflang") != "en" {
 			continue
 		}
-		to, _ := url.Parse(attr(n, "href"))
-		if q := to.Query(); to.Path != "../en/" || q.Get("report") != "pages" || q.Get("period") != "28" || q.Get("v") != "&=?" || len(q["p.step"]) != 2 || attr(n, "lang") != "en" {
+		to, _ := url.Parse(kittest.Attr(n, "href"))
+		if q := to.Query(); to.Path != "../en/" || q.Get("report") != "pages" || q.Get("period") != "28" || q.Get("v") != "&=?" || len(q["p.step"]) != 2 || kittest.Attr(n, "lang") != "en" {
 			t.Errorf("%s", to)
 		}
 		return
@@ -591,19 +587,19 @@ func TestTheLanguageSwitchKeepsEverythingElse(t *testing.T) {
 
 func TestTheFormKeepsWhatWasChosen(t *testing.T) {
 	r := signedIn(t)
-	doc := parsed(t, r.report("en", "funnel", "&period=custom&from=2026-01-02&to=2026-01-03&compare=previous_year&limit=25&d=country&o=lacks&v=J%22P&p.step=search&p.step=purchase&p.window=7d&p.strict=any&segment=s-1").Body.String())
+	doc := kittest.Parse(t, r.report("en", "funnel", "&period=custom&from=2026-01-02&to=2026-01-03&compare=previous_year&limit=25&d=country&o=lacks&v=J%22P&p.step=search&p.step=purchase&p.window=7d&p.strict=any&segment=s-1").Body.String())
 	chosen := map[string][]string{}
-	for _, n := range elements(doc, "option") {
+	for _, n := range kittest.Elements(doc, "option") {
 		if strings.Contains(fmt.Sprint(n.Attr), "selected") {
 			name := n.Parent
 			for name.Data != "select" {
 				name = name.Parent
 			}
-			chosen[attr(name, "name")] = append(chosen[attr(name, "name")], attr(n, "value"))
+			chosen[kittest.Attr(name, "name")] = append(chosen[kittest.Attr(name, "name")], kittest.Attr(n, "value"))
 		}
 	}
-	for _, n := range elements(doc, "input") {
-		chosen[attr(n, "name")] = append(chosen[attr(n, "name")], attr(n, "value"))
+	for _, n := range kittest.Elements(doc, "input") {
+		chosen[kittest.Attr(n, "name")] = append(chosen[kittest.Attr(n, "name")], kittest.Attr(n, "value"))
 	}
 	for name, want := range map[string][]string{
 		"site": {"shop"}, "purpose": {"usage_based_development"}, "report": {"funnel"}, "period": {"custom"}, "from": {"2026-01-02"}, "to": {"2026-01-03"}, "compare": {"previous_year"},
@@ -614,9 +610,9 @@ func TestTheFormKeepsWhatWasChosen(t *testing.T) {
 		}
 	}
 	// A report that the purpose may not read is told apart before it is asked for.
-	doc = parsed(t, r.get("/ui/en/?site=shop&purpose=customer_support").Body.String())
-	groups := elements(doc, "optgroup")
-	if len(groups) != 1 || !strings.Contains(text(groups[0]), "Pages") || strings.Contains(text(groups[0]), "Overview") {
+	doc = kittest.Parse(t, r.get("/ui/en/?site=shop&purpose=customer_support").Body.String())
+	groups := kittest.Elements(doc, "optgroup")
+	if len(groups) != 1 || !strings.Contains(kittest.Name(groups[0]), "Pages") || strings.Contains(kittest.Name(groups[0]), "Overview") {
 		t.Errorf("%d", len(groups))
 	}
 }
@@ -659,10 +655,10 @@ func TestEveryAnswerForbidsScriptsAndStaysWithItsReader(t *testing.T) {
 			t.Errorf("%s: %d", method, w.Code)
 		}
 	}
-	doc := parsed(t, r.get("/ui/ja/").Body.String())
-	for _, n := range elements(doc, "link") {
-		if attr(n, "rel") == "stylesheet" {
-			w := r.get("/ui/" + strings.TrimPrefix(attr(n, "href"), "../"))
+	doc := kittest.Parse(t, r.get("/ui/ja/").Body.String())
+	for _, n := range kittest.Elements(doc, "link") {
+		if kittest.Attr(n, "rel") == "stylesheet" {
+			w := r.get("/ui/" + strings.TrimPrefix(kittest.Attr(n, "href"), "../"))
 			if w.Code != http.StatusOK || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/css") || !strings.Contains(w.Header().Get("Cache-Control"), "immutable") {
 				t.Errorf("%d %v", w.Code, w.Header())
 			}
@@ -698,70 +694,24 @@ func texts(t testing.TB) map[string]map[string]string {
 
 func TestTheLanguagesAgree(t *testing.T) {
 	all := texts(t)
-	ja, en := all["ja"], all["en"]
-	if a, b := slices.Sorted(maps.Keys(ja)), slices.Sorted(maps.Keys(en)); !slices.Equal(a, b) {
-		t.Fatalf("the keys differ:\n%v\n%v", a, b)
-	}
-	verb := regexp.MustCompile(`%(?:\[(\d)\])?([a-z])`)
-	values := func(text string) map[string]string {
-		found := map[string]string{}
-		for i, m := range verb.FindAllStringSubmatch(text, -1) {
-			at := strconv.Itoa(i + 1)
-			if m[1] != "" {
-				at = m[1]
-			}
-			found[at] = m[2]
-		}
-		return found
-	}
-	japanese := regexp.MustCompile(`[\p{Hiragana}\p{Katakana}\p{Han}]`)
 	// Signs, and what is called the same in both.
 	alike := regexp.MustCompile(`^(zone|join|missing|span|step|form\.own|value\.share|chart\.of|cohorts\.caption|table\.caption|language\.switch)$`)
-	for key := range ja {
-		if !maps.Equal(values(ja[key]), values(en[key])) {
-			t.Errorf("%s takes other values in the other language", key)
-		}
-		if strings.TrimSpace(ja[key]) == "" || strings.TrimSpace(en[key]) == "" {
-			t.Errorf("%s is empty", key)
-		}
-		if alike.MatchString(key) {
-			continue
-		}
-		if japanese.MatchString(en[key]) {
-			t.Errorf("%s is not in English", key)
-		}
-		if !japanese.MatchString(ja[key]) {
-			t.Errorf("%s is not in Japanese", key)
-		}
+	for _, fault := range (kittest.Messages{JA: all["ja"], EN: all["en"], Alike: alike, Moved: true}).Faults() {
+		t.Error(fault)
 	}
 }
 
 func TestEveryTextIsUsedAndEveryKeyHasOne(t *testing.T) {
 	all := texts(t)["en"]
-	var source strings.Builder
-	for _, pattern := range []string{"*.go", "templates/*"} {
-		names, err := filepath.Glob(pattern)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, name := range names {
-			data, err := os.ReadFile(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !strings.HasSuffix(name, "_test.go") {
-				source.Write(data)
-			}
-		}
-	}
+	source := kittest.Sources(t, "*.go", "templates/*")
 	// Keys that are put together: of choices, of what the API names, of what it says.
 	together := regexp.MustCompile(`^(period|compare|operator|filter|option|own|value|field|problem|advice|refused)\.|^(enter|missing)\.title$`)
 	for key := range all {
-		if !strings.Contains(source.String(), `"`+key+`"`) && !together.MatchString(key) {
+		if !strings.Contains(source, `"`+key+`"`) && !together.MatchString(key) {
 			t.Errorf("%s is used nowhere", key)
 		}
 	}
-	for _, m := range regexp.MustCompile(`(?:\.T|say) "([a-z._]+)"|say\("([a-z._]+)"`).FindAllStringSubmatch(source.String(), -1) {
+	for _, m := range regexp.MustCompile(`(?:\.T|say) "([a-z._]+)"|say\("([a-z._]+)"`).FindAllStringSubmatch(source, -1) {
 		if key := m[1] + m[2]; all[key] == "" && !strings.HasSuffix(key, ".") {
 			t.Errorf("there is no text %s", key)
 		}
@@ -815,57 +765,17 @@ func TestColoursHaveEnoughContrast(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	colours := map[string][2]float64{}
-	for _, m := range regexp.MustCompile(`--([a-z-]+): light-dark\(#([0-9a-f]{6}), #([0-9a-f]{6})\)`).FindAllStringSubmatch(string(css), -1) {
-		colours[m[1]] = [2]float64{luminance(t, m[2]), luminance(t, m[3])}
+	for _, fault := range kittest.ReadColours(css).Faults(
+		kittest.Pair{Front: "ink", Least: 4.5, Back: []string{"paper", "sheet", "note", "shade-a", "shade-b", "shade-c", "shade-d", "shade-e"}},
+		kittest.Pair{Front: "soft", Least: 4.5, Back: []string{"paper", "sheet"}},
+		kittest.Pair{Front: "matcha", Least: 4.5, Back: []string{"paper", "sheet", "note"}},
+		kittest.Pair{Front: "on-matcha", Least: 4.5, Back: []string{"matcha"}},
+		kittest.Pair{Front: "vermilion", Least: 3, Back: []string{"paper", "sheet", "note"}},
+		kittest.Pair{Front: "matcha", Least: 3, Back: []string{"rail"}},
+		kittest.Pair{Front: "control", Least: 3, Back: []string{"sheet", "paper"}},
+	) {
+		t.Error(fault)
 	}
-	for _, pair := range []struct {
-		front string
-		least float64
-		back  []string
-	}{
-		{"ink", 4.5, []string{"paper", "sheet", "note", "shade-a", "shade-b", "shade-c", "shade-d", "shade-e"}},
-		{"soft", 4.5, []string{"paper", "sheet"}},
-		{"matcha", 4.5, []string{"paper", "sheet", "note"}},
-		{"on-matcha", 4.5, []string{"matcha"}},
-		{"vermilion", 3, []string{"paper", "sheet", "note"}},
-		{"matcha", 3, []string{"rail"}},
-		{"control", 3, []string{"sheet", "paper"}},
-	} {
-		for _, back := range pair.back {
-			for mode, name := range []string{"light", "dark"} {
-				front, ok := colours[pair.front]
-				behind, there := colours[back]
-				if !ok || !there {
-					t.Fatalf("%s or %s is no colour", pair.front, back)
-				}
-				a, b := front[mode]+.05, behind[mode]+.05
-				if got := max(a, b) / min(a, b); got < pair.least {
-					t.Errorf("%s on %s, %s: %.2f, want %.1f", pair.front, back, name, got, pair.least)
-				}
-			}
-		}
-	}
-}
-
-// luminance is the relative luminance of WCAG 2.2.
-func luminance(t *testing.T, hex string) float64 {
-	t.Helper()
-	sum := 0.0
-	for i, weight := range []float64{.2126, .7152, .0722} {
-		n, err := strconv.ParseUint(hex[2*i:2*i+2], 16, 8)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c := float64(n) / 255
-		if c <= .04045 {
-			c /= 12.92
-		} else {
-			c = math.Pow((c+.055)/1.055, 2.4)
-		}
-		sum += weight * c
-	}
-	return sum
 }
 
 func TestTheStyleShowsEveryControlWithItsReports(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"testing/iotest"
 	"time"
 
+	"github.com/sekisho/sekisho/web/kit/kittest"
 	"github.com/sekisho/sekisho/web/report/stage"
 )
 
@@ -264,11 +265,11 @@ func TestWhatWasAskedForIsThereAfterSigningIn(t *testing.T) {
 	r := newReader(t)
 	const query = "?compare=previous_period&d=country&o=not&p.interval=week&period=28&purpose=usage_based_development&report=timeseries&site=shop&v=JP"
 	w := r.get("/ui/ja/"+query+"&junk=1", "Sec-Fetch-Site", "cross-site")
-	doc := parsed(t, w.Body.String())
+	doc := kittest.Parse(t, w.Body.String())
 	if !strings.Contains(said(t, w), "ほかのサイトから開いたため") || len(r.calls) != 0 {
 		t.Errorf("%s", w.Body)
 	}
-	if action := attr(elements(doc, "form")[0], "action"); action != "sign-in"+query {
+	if action := kittest.Attr(kittest.Elements(doc, "form")[0], "action"); action != "sign-in"+query {
 		t.Errorf("%s", action)
 	}
 	if w := r.post("/ui/ja/sign-in"+query, url.Values{"key": {stage.Reader}}); w.Header().Get("Location") != "./"+query {

@@ -2,70 +2,25 @@ package sample
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
-	"math"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
 	"golang.org/x/net/html"
+
+	"github.com/sekisho/sekisho/web/kit/kittest"
 )
 
 const collector = "http://localhost:8080"
 
-func get(t *testing.T, h http.Handler, target string, header ...string) *httptest.ResponseRecorder {
-	t.Helper()
-	r := httptest.NewRequest(http.MethodGet, target, nil)
-	for i := 0; i < len(header); i += 2 {
-		r.Header.Set(header[i], header[i+1])
-	}
-	w := httptest.NewRecorder()
-	h.ServeHTTP(w, r)
-	return w
-}
-
-func attr(n *html.Node, name string) string {
-	for _, a := range n.Attr {
-		if a.Key == name {
-			return a.Val
-		}
-	}
-	return ""
-}
-
 func has(n *html.Node, name string) bool {
 	return slices.ContainsFunc(n.Attr, func(a html.Attribute) bool { return a.Key == name })
-}
-
-// text is what is written in an element, or what it says it is.
-func text(n *html.Node) string {
-	if label := attr(n, "aria-label"); label != "" {
-		return label
-	}
-	var b strings.Builder
-	for c := range n.Descendants() {
-		if c.Type == html.TextNode {
-			b.WriteString(c.Data)
-		}
-	}
-	return strings.TrimSpace(b.String())
-}
-
-func elements(doc *html.Node, names ...string) (found []*html.Node) {
-	for n := range doc.Descendants() {
-		if n.Type == html.ElementNode && slices.Contains(names, n.Data) {
-			found = append(found, n)
-		}
-	}
-	return found
 }
 
 func within(n *html.Node, test func(*html.Node) bool) bool {
@@ -77,51 +32,13 @@ func within(n *html.Node, test func(*html.Node) bool) bool {
 	return false
 }
 
-var void = []string{"meta", "link", "input", "br", "hr", "img"}
-
-// unbalanced is the first tag that closes what is not open, or what stays open. The parser would mend it in silence.
-func unbalanced(page string) string {
-	var open []string
-	z := html.NewTokenizer(strings.NewReader(page))
-	for {
-		switch z.Next() {
-		case html.ErrorToken:
-			if !errors.Is(z.Err(), io.EOF) {
-				return z.Err().Error()
-			}
-			return strings.Join(open, " ")
-		case html.StartTagToken:
-			if name, _ := z.TagName(); !slices.Contains(void, string(name)) {
-				open = append(open, string(name))
-			}
-		case html.EndTagToken:
-			name, _ := z.TagName()
-			if len(open) == 0 || open[len(open)-1] != string(name) {
-				return "/" + string(name)
-			}
-			open = open[:len(open)-1]
-		}
-	}
-}
-
 // faults are what is wrong with a page in its structure and for who cannot see it or use a mouse.
-func faults(page, language string) (all []string) {
+func faults(t testing.TB, page, language string) (all []string) {
+	t.Helper()
+	all = kittest.Faults(t, page, language)
 	say := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
-	if tag := unbalanced(page); tag != "" {
-		say("tags are not balanced at %s", tag)
-	}
-	doc, err := html.Parse(strings.NewReader(page))
-	if err != nil {
-		return []string{err.Error()}
-	}
-	if root := elements(doc, "html")[0]; attr(root, "lang") != language {
-		say("lang is %q", attr(root, "lang"))
-	}
-	titles, shown := elements(doc, "title"), 0
-	if len(titles) != 1 || text(titles[0]) == "" {
-		say("there is no title")
-	}
-	for _, h := range elements(doc, "h1") {
+	doc, shown := kittest.Parse(t, page), 0
+	for _, h := range kittest.Elements(doc, "h1") {
 		if !within(h, func(n *html.Node) bool { return has(n, "hidden") }) {
 			shown++
 		}
@@ -129,45 +46,27 @@ func faults(page, language string) (all []string) {
 	if shown != 1 {
 		say("%d visible h1", shown)
 	}
-	ids := map[string]bool{}
-	for n := range doc.Descendants() {
-		if id := attr(n, "id"); id != "" {
-			if ids[id] {
-				say("id %s is there twice", id)
-			}
-			ids[id] = true
-		}
-		for _, a := range n.Attr {
-			if strings.HasPrefix(a.Key, "on") || a.Key == "style" {
-				say("<%s> has the inline %s that the policy forbids", n.Data, a.Key)
-			}
-		}
-	}
-	for n := range doc.Descendants() {
-		for _, a := range []string{"aria-labelledby", "for"} {
-			if id := attr(n, a); id != "" && !ids[id] {
-				say("%s names no id", a)
-			}
-		}
-	}
-	for _, n := range elements(doc, "a", "button") {
-		if text(n) == "" {
+	for _, n := range kittest.Elements(doc, "a", "button") {
+		if kittest.Name(n) == "" {
 			say("<%s> has no name", n.Data)
 		}
 	}
-	for _, n := range elements(doc, "input", "select") {
-		labelled := attr(n, "aria-label") != "" || within(n, func(p *html.Node) bool { return p.Data == "label" && text(p) != "" })
-		if attr(n, "type") != "hidden" && !labelled {
-			say("<%s name=%s> has no label", n.Data, attr(n, "name"))
+	for _, n := range kittest.Elements(doc, "input", "select") {
+		labelled := kittest.Attr(n, "aria-label") != "" || within(n, func(p *html.Node) bool { return p.Data == "label" && kittest.Name(p) != "" })
+		if kittest.Attr(n, "type") != "hidden" && !labelled {
+			say("<%s name=%s> has no label", n.Data, kittest.Attr(n, "name"))
 		}
 	}
-	for _, n := range elements(doc, "svg") {
-		if attr(n, "aria-hidden") != "true" {
+	for _, n := range kittest.Elements(doc, "svg") {
+		if kittest.Attr(n, "aria-hidden") != "true" {
 			say("a picture is neither named nor hidden")
 		}
+		if len(kittest.Elements(n, "title")) > 0 {
+			say("a hidden picture has a title")
+		}
 	}
-	for _, n := range elements(doc, "script", "style", "iframe") {
-		src := attr(n, "src")
+	for _, n := range kittest.Elements(doc, "script", "style", "iframe") {
+		src := kittest.Attr(n, "src")
 		if n.Data != "script" || n.FirstChild != nil || !strings.HasPrefix(src, "/assets/") && src != collector+"/s.js?site=shop" {
 			say("<%s> is inline or from elsewhere", n.Data)
 		}
@@ -198,7 +97,7 @@ func crawl(t *testing.T, h http.Handler, start string) map[string]visit {
 			continue
 		}
 		kinds = append(kinds, kind)
-		w := get(t, h, target)
+		w := kittest.Get(h, target)
 		if len(w.Result().Cookies()) > 0 {
 			t.Errorf("%s sets a cookie", target)
 		}
@@ -213,26 +112,23 @@ func crawl(t *testing.T, h http.Handler, start string) map[string]visit {
 		if !strings.HasPrefix(w.Header().Get("Content-Type"), "text/html") {
 			continue
 		}
-		doc, err := html.Parse(strings.NewReader(w.Body.String()))
-		if err != nil {
-			t.Fatal(err)
-		}
+		doc := kittest.Parse(t, w.Body.String())
 		pages[target] = visit{w.Body.String(), doc}
-		for _, n := range elements(doc, "a", "link", "script") {
-			if to := attr(n, "href") + attr(n, "src"); strings.HasPrefix(to, "/") {
+		for _, n := range kittest.Elements(doc, "a", "link", "script") {
+			if to := kittest.Attr(n, "href") + kittest.Attr(n, "src"); strings.HasPrefix(to, "/") {
 				queue = append(queue, to)
 			}
 		}
-		for _, form := range elements(doc, "form") {
+		for _, form := range kittest.Elements(doc, "form") {
 			q := url.Values{}
-			for _, n := range elements(form, "input") {
-				if name := attr(n, "name"); name != "" {
-					q.Set(name, attr(n, "value"))
+			for _, n := range kittest.Elements(form, "input") {
+				if name := kittest.Attr(n, "name"); name != "" {
+					q.Set(name, kittest.Attr(n, "value"))
 				}
 			}
-			switch action := attr(form, "action"); {
+			switch action := kittest.Attr(form, "action"); {
 			case action == "":
-			case attr(form, "method") == "post":
+			case kittest.Attr(form, "method") == "post":
 				r := httptest.NewRequest(http.MethodPost, action, strings.NewReader(q.Encode()))
 				r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 				w := httptest.NewRecorder()
@@ -252,7 +148,7 @@ func TestEveryPageIsSoundInBothLanguages(t *testing.T) {
 	for target, page := range crawl(t, h, "/ja/") {
 		u, _ := url.Parse(target)
 		language := u.Path[1:3]
-		for _, fault := range faults(page.body, language) {
+		for _, fault := range faults(t, page.body, language) {
 			t.Errorf("%s: %s", target, fault)
 		}
 		if paths[language] == nil {
@@ -261,8 +157,8 @@ func TestEveryPageIsSoundInBothLanguages(t *testing.T) {
 		paths[language][u.Path[3:]] = true
 
 		// The other language is one link away, on the same page.
-		at := slices.IndexFunc(elements(page.doc, "a"), func(n *html.Node) bool { return attr(n, "class") == "language" })
-		other, err := url.Parse(attr(elements(page.doc, "a")[max(at, 0)], "href"))
+		at := slices.IndexFunc(kittest.Elements(page.doc, "a"), func(n *html.Node) bool { return kittest.Attr(n, "class") == "language" })
+		other, err := url.Parse(kittest.Attr(kittest.Elements(page.doc, "a")[max(at, 0)], "href"))
 		if at < 0 || err != nil || other.Path[1:3] == language || other.Path[3:] != u.Path[3:] || other.Query().Get("q") != u.Query().Get("q") {
 			t.Errorf("%s: the language switch leads to %v", target, other)
 		}
@@ -277,7 +173,7 @@ func TestEveryPageIsSoundInBothLanguages(t *testing.T) {
 }
 
 func TestTheChecksFindWhatIsWrong(t *testing.T) {
-	page := get(t, Handler(collector, "shop"), "/en/settings").Body.String()
+	page := kittest.Get(Handler(collector, "shop"), "/en/settings").Body.String()
 	for name, replace := range map[string][2]string{
 		"balanced":      {"</h1>", ""},
 		"lang":          {`lang="en"`, `lang="ja"`},
@@ -287,7 +183,7 @@ func TestTheChecksFindWhatIsWrong(t *testing.T) {
 		"visible h1":    {"</h1>", "</h1><h1>x</h1>"},
 		"from elsewher": {"http://localhost:8080/s.js", "https://elsewhere.example/s.js"},
 	} {
-		if got := faults(strings.Replace(page, replace[0], replace[1], 1), "en"); !strings.Contains(strings.Join(got, "\n"), name) {
+		if got := faults(t, strings.Replace(page, replace[0], replace[1], 1), "en"); !strings.Contains(strings.Join(got, "\n"), name) {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
@@ -307,17 +203,17 @@ func TestPagesCarryTheMarksOfTheTracker(t *testing.T) {
 		},
 		"/ja/about": {`download="letter-paper.svg"`, `href="https://`},
 	} {
-		body := get(t, h, target).Body.String()
+		body := kittest.Get(h, target).Body.String()
 		for _, mark := range marks {
 			if !strings.Contains(body, mark) {
 				t.Errorf("%s lacks %s", target, mark)
 			}
 		}
 	}
-	if body := get(t, h, "/ja/search").Body.String(); strings.Contains(body, `data-sekisho="search"`) {
+	if body := kittest.Get(h, "/ja/search").Body.String(); strings.Contains(body, `data-sekisho="search"`) {
 		t.Error("a search for nothing is reported as one")
 	}
-	if body := get(t, h, "/ja/product/kyusu-tokoname").Body.String(); strings.Contains(body, "data-ad-id") {
+	if body := kittest.Get(h, "/ja/product/kyusu-tokoname").Body.String(); strings.Contains(body, "data-ad-id") {
 		t.Error("a product is advertised on its own page")
 	}
 }
@@ -334,28 +230,11 @@ func TestTextsAgree(t *testing.T) {
 	if _, err := ReadTexts("fr"); err == nil {
 		t.Error("there are texts in a language that the shop has not")
 	}
-	if a, b := slices.Sorted(maps.Keys(ja)), slices.Sorted(maps.Keys(en)); !slices.Equal(a, b) {
-		t.Errorf("the keys differ:\n%v\n%v", a, b)
+	alike, latin := regexp.MustCompile(`^language\.switch$`), regexp.MustCompile(`\.url$`)
+	for _, fault := range (kittest.Messages{JA: ja, EN: en, Alike: alike, Latin: latin}).Faults() {
+		t.Error(fault)
 	}
-	verbs := regexp.MustCompile(`%[a-z]`)
-	for key := range ja {
-		if strings.TrimSpace(ja[key]) == "" || strings.TrimSpace(en[key]) == "" {
-			t.Errorf("%s is empty", key)
-		}
-		if !slices.Equal(verbs.FindAllString(ja[key], -1), verbs.FindAllString(en[key], -1)) {
-			t.Errorf("%s takes other values in the other language", key)
-		}
-	}
-	japanese := regexp.MustCompile(`[\p{Hiragana}\p{Katakana}\p{Han}]`)
-	for key, english := range en {
-		if key != "language.switch" && japanese.MatchString(english) {
-			t.Errorf("%s is not in English", key)
-		}
-		if key != "language.switch" && !strings.HasSuffix(key, ".url") && !japanese.MatchString(ja[key]) {
-			t.Errorf("%s is not in Japanese", key)
-		}
-	}
-	templates := allTemplates(t)
+	templates := kittest.Sources(t, "templates/*")
 	for key := range ja {
 		prefix, _, _ := strings.Cut(key, ".")
 		if !strings.Contains(templates, `"`+key+`"`) && !strings.Contains(templates, `(print "`+prefix+`."`) && !strings.HasSuffix(key, ".title") && key != "shop.trade" {
@@ -364,28 +243,11 @@ func TestTextsAgree(t *testing.T) {
 	}
 	for _, p := range Products() {
 		for _, text := range []Text{p.Name, p.Line, p.Story} {
-			if !japanese.MatchString(text.JA) || text.EN == "" || japanese.MatchString(text.EN) {
+			if !kittest.InJapanese(text.JA) || !kittest.InEnglish(text.EN) {
 				t.Errorf("%s lacks a text", p.SKU)
 			}
 		}
 	}
-}
-
-func allTemplates(t *testing.T) string {
-	t.Helper()
-	entries, err := files.ReadDir("templates")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var b strings.Builder
-	for _, e := range entries {
-		data, err := files.ReadFile("templates/" + e.Name())
-		if err != nil {
-			t.Fatal(err)
-		}
-		b.Write(data)
-	}
-	return b.String()
 }
 
 func TestAMissingTextIsAnErrorAndNoHalfPage(t *testing.T) {
@@ -394,7 +256,7 @@ func TestAMissingTextIsAnErrorAndNoHalfPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	delete(s.texts["en"], "footer.text")
-	w := get(t, s.routes(), "/en/")
+	w := kittest.Get(s.routes(), "/en/")
 	if w.Code != http.StatusInternalServerError || strings.Contains(w.Body.String(), "<") {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
@@ -405,7 +267,7 @@ func TestTheRootFollowsTheBrowsersLanguage(t *testing.T) {
 		"": "/ja/", "ja": "/ja/", "en": "/en/", "ja-JP,ja;q=0.9,en;q=0.8": "/ja/", "en-GB, en;q=0.9, ja;q=0.5": "/en/",
 		"fr-FR, ja;q=0.3": "/ja/", "de, fr": "/en/", "ja;q=0, en;q=0.1": "/en/", "en;q=0.4,ja;q=0.5": "/ja/", "EN-us": "/en/", "ja;q=x": "/en/", "*": "/en/",
 	} {
-		w := get(t, Handler(collector, "shop"), "/?utm_source=a&x=1", "Accept-Language", accept)
+		w := kittest.Get(Handler(collector, "shop"), "/?utm_source=a&x=1", "Accept-Language", accept)
 		if got := w.Header().Get("Location"); w.Code != http.StatusFound || got != want+"?utm_source=a&x=1" || w.Header().Get("Vary") != "Accept-Language" {
 			t.Errorf("%q leads to %s", accept, got)
 		}
@@ -415,18 +277,15 @@ func TestTheRootFollowsTheBrowsersLanguage(t *testing.T) {
 func TestWhatAVisitorTypesIsEscaped(t *testing.T) {
 	const hostile = `"><script>alert(1)</script><b x='`
 	for _, language := range languages {
-		body := get(t, Handler(collector, "shop"), "/"+language+"/search?q="+url.QueryEscape(hostile)+"&category="+url.QueryEscape(hostile)+"&cart="+url.QueryEscape(hostile)).Body.String()
+		body := kittest.Get(Handler(collector, "shop"), "/"+language+"/search?q="+url.QueryEscape(hostile)+"&category="+url.QueryEscape(hostile)+"&cart="+url.QueryEscape(hostile)).Body.String()
 		if strings.Contains(body, "<script>alert") || strings.Contains(body, "<b x=") {
 			t.Error("the query is not escaped")
 		}
-		if got := faults(body, language); len(got) > 0 {
+		if got := faults(t, body, language); len(got) > 0 {
 			t.Error(got)
 		}
-		doc, err := html.Parse(strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		at := slices.IndexFunc(elements(doc, "section"), func(n *html.Node) bool { return attr(n, "data-query") == hostile })
+		doc := kittest.Parse(t, body)
+		at := slices.IndexFunc(kittest.Elements(doc, "section"), func(n *html.Node) bool { return kittest.Attr(n, "data-query") == hostile })
 		if at < 0 {
 			t.Error("the tracker would report another query than was typed")
 		}
@@ -434,7 +293,7 @@ func TestWhatAVisitorTypesIsEscaped(t *testing.T) {
 }
 
 func TestALongQueryIsCutBetweenCharacters(t *testing.T) {
-	body := get(t, Handler(collector, "shop"), "/ja/search?q="+url.QueryEscape(strings.Repeat("茶", 200))).Body.String()
+	body := kittest.Get(Handler(collector, "shop"), "/ja/search?q="+url.QueryEscape(strings.Repeat("茶", 200))).Body.String()
 	if !strings.Contains(body, `data-query="`+strings.Repeat("茶", 80)+`"`) {
 		t.Error("the query is not its first 80 characters")
 	}
@@ -443,17 +302,17 @@ func TestALongQueryIsCutBetweenCharacters(t *testing.T) {
 func TestWhatIsNotThereIsNotFound(t *testing.T) {
 	h := Handler(collector, "shop")
 	for _, target := range []string{"/ja/product/nothing", "/en/product/", "/ja/nothing", "/en/journal/nothing", "/ja/search/x"} {
-		w := get(t, h, target)
-		if w.Code != http.StatusNotFound || len(faults(w.Body.String(), target[1:3])) > 0 {
-			t.Errorf("%s: %d %v", target, w.Code, faults(w.Body.String(), target[1:3]))
+		w := kittest.Get(h, target)
+		if w.Code != http.StatusNotFound || len(faults(t, w.Body.String(), target[1:3])) > 0 {
+			t.Errorf("%s: %d %v", target, w.Code, faults(t, w.Body.String(), target[1:3]))
 		}
 	}
 	for _, target := range []string{"/fr/", "/assets/nothing.css", "/assets/..%2fsample.go", "/favicon.ico"} {
-		if w := get(t, h, target); w.Code != http.StatusNotFound {
+		if w := kittest.Get(h, target); w.Code != http.StatusNotFound {
 			t.Errorf("%s: %d", target, w.Code)
 		}
 	}
-	if w := get(t, h, "/ja"); w.Code/100 != 3 || w.Header().Get("Location") != "/ja/" {
+	if w := kittest.Get(h, "/ja"); w.Code/100 != 3 || w.Header().Get("Location") != "/ja/" {
 		t.Errorf("/ja: %d", w.Code)
 	}
 }
@@ -502,7 +361,7 @@ func TestACartIsSoundWhateverTheAddressSays(t *testing.T) {
 		"cart=chasen.2&set=chasen&quantity=5":          "/ja/checkout?cart=chasen.5",
 		"cart=chasen.2&set=chasen&quantity=500":        "/ja/checkout?cart=chasen.2",
 	} {
-		w := get(t, h, "/ja/checkout?"+query)
+		w := kittest.Get(h, "/ja/checkout?"+query)
 		if got, _ := url.QueryUnescape(w.Header().Get("Location")); w.Code != http.StatusSeeOther || got != want {
 			t.Errorf("%s leads to %d %s, want %s", query, w.Code, got, want)
 		}
@@ -528,12 +387,9 @@ func TestAnOrderIsReportedOnceWithDecimalAmounts(t *testing.T) {
 		}
 		var before string
 		for range 2 { // a reload says the same
-			doc, err := html.Parse(strings.NewReader(get(t, h, done).Body.String()))
-			if err != nil {
-				t.Fatal(err)
-			}
+			doc := kittest.Read(t, h, done)
 			var o Order
-			text := attr(elements(doc, "section")[0], "data-order")
+			text := kittest.Attr(kittest.Elements(doc, "section")[0], "data-order")
 			if err := json.Unmarshal([]byte(text), &o); err != nil {
 				t.Fatal(err)
 			}
@@ -552,14 +408,14 @@ func TestAnOrderIsReportedOnceWithDecimalAmounts(t *testing.T) {
 		t.Errorf("two orders have the numbers %v", seen)
 	}
 	for _, target := range []string{"/ja/done", "/ja/done?order=T-0000000A", "/ja/done?order=x&items=chasen.1", "/ja/done?order=T-0000000A%22&items=chasen.1"} {
-		if w := get(t, h, target); w.Code != http.StatusSeeOther || w.Header().Get("Location") != "/ja/checkout" {
+		if w := kittest.Get(h, target); w.Code != http.StatusSeeOther || w.Header().Get("Location") != "/ja/checkout" {
 			t.Errorf("%s is thanked for: %d", target, w.Code)
 		}
 	}
 	if w := order(h, "ja", "nothing.1"); w.Header().Get("Location") != "/ja/checkout" {
 		t.Error("an empty cart was ordered")
 	}
-	if w := get(t, h, "/ja/order"); w.Code == http.StatusSeeOther {
+	if w := kittest.Get(h, "/ja/order"); w.Code == http.StatusSeeOther {
 		t.Error("a link can order")
 	}
 }
@@ -576,7 +432,7 @@ func TestOnlyTheShopAndTheCollectorAreAllowed(t *testing.T) {
 		"http://c.example;script-src": "",
 		"http://c.example/ x":         "http://c.example",
 	} {
-		w := get(t, Handler(given, "shop"), "/en/")
+		w := kittest.Get(Handler(given, "shop"), "/en/")
 		policy := w.Header().Get("Content-Security-Policy")
 		scripts, talks := "script-src 'self'; connect-src 'none';", ""
 		if want != "" {
@@ -589,7 +445,7 @@ func TestOnlyTheShopAndTheCollectorAreAllowed(t *testing.T) {
 			t.Errorf("%q: tracker loaded %v", given, loads)
 		}
 	}
-	w := get(t, Handler("https://c.example/measure/", "a&b"), "/en/")
+	w := kittest.Get(Handler("https://c.example/measure/", "a&b"), "/en/")
 	if !strings.Contains(w.Body.String(), `<script async src="https://c.example/measure/s.js?site=a%26b">`) {
 		t.Error("the tracker's address is wrong")
 	}
@@ -605,21 +461,21 @@ func TestOnlyTheShopAndTheCollectorAreAllowed(t *testing.T) {
 
 func TestAssetsAreKeptForGoodByTheirVersion(t *testing.T) {
 	h := Handler(collector, "shop")
-	path := regexp.MustCompile(`/assets/shop\.css\?v=[0-9a-f]+`).FindString(get(t, h, "/en/").Body.String())
-	w := get(t, h, path)
+	path := regexp.MustCompile(`/assets/shop\.css\?v=[0-9a-f]+`).FindString(kittest.Get(h, "/en/").Body.String())
+	w := kittest.Get(h, path)
 	if w.Code != http.StatusOK || !strings.Contains(w.Header().Get("Cache-Control"), "immutable") || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/css") {
 		t.Errorf("%d %v", w.Code, w.Header())
 	}
-	if w := get(t, h, "/assets/shop.css?v=old"); w.Header().Get("Cache-Control") != "no-cache" {
+	if w := kittest.Get(h, "/assets/shop.css?v=old"); w.Header().Get("Cache-Control") != "no-cache" {
 		t.Error("another version is kept")
 	}
-	if w := get(t, h, path, "If-None-Match", w.Header().Get("ETag")); w.Code != http.StatusNotModified {
+	if w := kittest.Get(h, path, "If-None-Match", w.Header().Get("ETag")); w.Code != http.StatusNotModified {
 		t.Errorf("the same file is sent again: %d", w.Code)
 	}
 }
 
 func TestTheExportIsAFile(t *testing.T) {
-	w := get(t, Handler(collector, "shop"), "/ja/export.csv")
+	w := kittest.Get(Handler(collector, "shop"), "/ja/export.csv")
 	if w.Code != http.StatusOK || !strings.Contains(w.Header().Get("Content-Disposition"), "attachment") || strings.Count(w.Body.String(), "\n") != 4 ||
 		!strings.Contains(w.Body.String(), "宇治の煎茶") {
 		t.Errorf("%d %s", w.Code, w.Body)
@@ -633,56 +489,16 @@ func TestColoursHaveEnoughContrast(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	colours := map[string][2]float64{}
-	for _, m := range regexp.MustCompile(`--([a-z-]+): light-dark\(#([0-9a-f]{6}), #([0-9a-f]{6})\)`).FindAllStringSubmatch(string(css), -1) {
-		colours[m[1]] = [2]float64{luminance(t, m[2]), luminance(t, m[3])}
+	for _, fault := range kittest.ReadColours(css).Faults(
+		kittest.Pair{Front: "ink", Least: 4.5, Back: []string{"paper", "sheet", "note", "tea", "teaware", "sheets", "brushes"}},
+		kittest.Pair{Front: "soft", Least: 4.5, Back: []string{"paper", "sheet", "note"}},
+		kittest.Pair{Front: "matcha", Least: 4.5, Back: []string{"paper", "sheet", "note"}},
+		kittest.Pair{Front: "vermilion", Least: 4.5, Back: []string{"paper", "sheet", "note"}},
+		kittest.Pair{Front: "on-matcha", Least: 4.5, Back: []string{"matcha"}},
+		kittest.Pair{Front: "control", Least: 3, Back: []string{"paper", "sheet", "note"}},
+	) {
+		t.Error(fault)
 	}
-	for _, pair := range []struct {
-		front string
-		least float64
-		back  []string
-	}{
-		{"ink", 4.5, []string{"paper", "sheet", "note", "tea", "teaware", "sheets", "brushes"}},
-		{"soft", 4.5, []string{"paper", "sheet", "note"}},
-		{"matcha", 4.5, []string{"paper", "sheet", "note"}},
-		{"vermilion", 4.5, []string{"paper", "sheet", "note"}},
-		{"on-matcha", 4.5, []string{"matcha"}},
-		{"control", 3, []string{"paper", "sheet", "note"}},
-	} {
-		for _, back := range pair.back {
-			for mode, name := range []string{"light", "dark"} {
-				front, ok := colours[pair.front]
-				behind, there := colours[back]
-				if !ok || !there {
-					t.Fatalf("%s or %s is no colour", pair.front, back)
-				}
-				a, b := front[mode]+.05, behind[mode]+.05
-				if got := max(a, b) / min(a, b); got < pair.least {
-					t.Errorf("%s on %s, %s: %.2f, want %.1f", pair.front, back, name, got, pair.least)
-				}
-			}
-		}
-	}
-}
-
-// luminance is the relative luminance of WCAG 2.2.
-func luminance(t *testing.T, hex string) float64 {
-	t.Helper()
-	sum := 0.0
-	for i, weight := range []float64{.2126, .7152, .0722} {
-		n, err := strconv.ParseUint(hex[2*i:2*i+2], 16, 8)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c := float64(n) / 255
-		if c <= .04045 {
-			c /= 12.92
-		} else {
-			c = math.Pow((c+.055)/1.055, 2.4)
-		}
-		sum += weight * c
-	}
-	return sum
 }
 
 func TestEveryProductHasAPictureWithoutForeignParts(t *testing.T) {

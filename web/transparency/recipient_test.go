@@ -18,6 +18,7 @@ import (
 	"github.com/sekisho/sekisho/internal/core"
 	"github.com/sekisho/sekisho/internal/policy"
 	"github.com/sekisho/sekisho/internal/site"
+	"github.com/sekisho/sekisho/web/kit/kittest"
 	"github.com/sekisho/sekisho/web/sample"
 )
 
@@ -25,12 +26,12 @@ import (
 // whom, for what on both sides, why, how to stop it, and every host (Telecommunications Business Act, Art. 27-12).
 func lacking(doc *html.Node, pack *policy.Pack, language string) (all []string) {
 	hold := func(who, place string, items map[string]string) {
-		card := byID(doc, place)
-		said := text(card)
-		for _, n := range elements(doc, "a") { // an address is an item too, and has to be one that can be followed
+		card := kittest.ByID(doc, place)
+		said := kittest.Text(card)
+		for _, n := range kittest.Elements(doc, "a") { // an address is an item too, and has to be one that can be followed
 			for p := n.Parent; p != nil; p = p.Parent {
 				if p == card {
-					said += " " + attr(n, "href")
+					said += " " + kittest.Attr(n, "href")
 				}
 			}
 		}
@@ -111,7 +112,7 @@ func TestNoRecipientAndNoHostOfABuiltinPackLacksAnItem(t *testing.T) {
 		h := Handler(policies, sites, pack.EffectiveFrom.UTC)
 		for _, language := range languages {
 			for _, page := range []string{"", "transmission"} {
-				for _, lack := range lacking(read(t, h, Prefix+"s/"+language+"/"+page), pack, language) {
+				for _, lack := range lacking(kittest.Read(t, h, Prefix+"s/"+language+"/"+page), pack, language) {
 					t.Errorf("%s, %s %q: %s", pack.Version, language, page, lack)
 				}
 			}
@@ -152,7 +153,7 @@ func TestEveryItemOfARecipientIsVisible(t *testing.T) {
 		}
 		for _, language := range languages {
 			for _, page := range []string{"", "transmission"} {
-				for _, lack := range lacking(read(t, h, Prefix+c.target+"/"+language+"/"+page), pack, language) {
+				for _, lack := range lacking(kittest.Read(t, h, Prefix+c.target+"/"+language+"/"+page), pack, language) {
 					t.Errorf("%s/%s/%s: %s", c.target, language, page, lack)
 				}
 			}
@@ -164,7 +165,7 @@ func TestEveryItemOfARecipientIsVisible(t *testing.T) {
 func TestTheCheckSeesWhatIsLacking(t *testing.T) {
 	policies, _ := furnished(t)
 	pack, _ := policies.Version("guild/2024-10-01")
-	body := get(t, handler(t), Prefix+"guild/en/transmission").Body.String()
+	body := kittest.Get(handler(t), Prefix+"guild/en/transmission").Body.String()
 	for gone, want := range map[string]string{
 		"Ogi advertising network":          "recipient ad_network lacks who receives it",
 		"Numbers of the advertisements":    "recipient ad_network lacks what is sent",
@@ -183,17 +184,17 @@ func TestTheCheckSeesWhatIsLacking(t *testing.T) {
 		if !strings.Contains(body, gone) {
 			t.Fatalf("the page does not hold %q", gone)
 		}
-		got := strings.Join(lacking(parsed(t, strings.ReplaceAll(body, gone, "")), pack, "en"), "; ")
+		got := strings.Join(lacking(kittest.Parse(t, strings.ReplaceAll(body, gone, "")), pack, "en"), "; ")
 		for w := range strings.SplitSeq(want, "; ") {
 			if !strings.Contains(got, w) {
 				t.Errorf("without %q the check says %q, want %q", gone, got, w)
 			}
 		}
 	}
-	if got := lacking(parsed(t, body), pack, "en"); len(got) != 0 {
+	if got := lacking(kittest.Parse(t, body), pack, "en"); len(got) != 0 {
 		t.Errorf("without a fault it says %v", got)
 	}
-	if got := lacking(parsed(t, body), pack, "ja"); len(got) == 0 {
+	if got := lacking(kittest.Parse(t, body), pack, "ja"); len(got) == 0 {
 		t.Error("the English page is taken for the Japanese one")
 	}
 }
