@@ -11,18 +11,15 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"html/template"
 	"net/http"
-	"strings"
 	"time"
-
-	"golang.org/x/text/language"
 
 	"github.com/sekisho/sekisho/internal/core"
 	"github.com/sekisho/sekisho/internal/httpx"
 	"github.com/sekisho/sekisho/schemas"
+	"github.com/sekisho/sekisho/web/kit"
 )
 
 // Prefix is the path that everything here is below.
@@ -30,9 +27,6 @@ const Prefix = "/reference/"
 
 //go:embed messages templates style.css
 var files embed.FS
-
-// languages are those of every page.
-var languages = [...]string{"ja", "en"}
 
 // documents are the OpenAPI documents, schemas/openapi/<name>.v1.yaml, in the order of the pages. Base is the shell
 // variable that commands call the service by, and Default where it listens unless it is told otherwise.
@@ -54,7 +48,7 @@ const contentPolicy = "default-src 'none'; style-src 'self'; base-uri 'none'; fo
 // Links are relative, so a proxy may serve it below a path of its own. The documents are public: whoever may not read a
 // report may read how one is asked for.
 func Handler() (http.Handler, error) {
-	texts, err := readTexts()
+	texts, err := kit.ReadTexts(files)
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +70,7 @@ func Handler() (http.Handler, error) {
 		read[i].Name, read[i].Base, read[i].Address = d.name, d.base, d.address
 		mux.Handle("GET "+Prefix+d.name+".v1.yaml", kept("application/yaml", "", source))
 	}
-	for _, speech := range languages {
+	for _, speech := range kit.Languages() {
 		for _, name := range []string{"index", "document"} {
 			shown, err := template.ParseFS(files, "templates/layout.tmpl", "templates/parts.tmpl", "templates/"+name+".tmpl")
 			if err != nil {
@@ -103,7 +97,7 @@ func Handler() (http.Handler, error) {
 	mux.Handle("GET "+Prefix+styleName, kept("text/css; charset=utf-8", "", style))
 	mux.HandleFunc("GET "+Prefix+"{$}", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Vary", "Accept-Language")
-		redirect(w, preferred(r.Header.Get("Accept-Language"))+"/")
+		redirect(w, kit.Preferred(r.Header.Get("Accept-Language"))+"/")
 	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		httpx.WriteProblem(w, &core.Error{Code: core.CodeNotFound, Message: "there is no such page"})
@@ -149,33 +143,6 @@ func redirect(w http.ResponseWriter, to string) {
 func digest(data []byte) string {
 	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:])
-}
-
-// preferred is the language that Accept-Language asks for: English where a browser asks for neither, Japanese where it
-// asks for nothing.
-func preferred(accept string) string {
-	if strings.TrimSpace(accept) == "" {
-		return languages[0]
-	}
-	tag, _ := language.MatchStrings(language.NewMatcher([]language.Tag{language.English, language.Japanese}), accept)
-	base, _ := tag.Base()
-	return base.String()
-}
-
-func readTexts() (map[string]map[string]string, error) {
-	all := map[string]map[string]string{}
-	for _, speech := range languages {
-		data, err := files.ReadFile("messages/" + speech + ".json")
-		if err != nil {
-			return nil, fmt.Errorf("read texts: %w", err)
-		}
-		texts := map[string]string{}
-		if err := json.Unmarshal(data, &texts); err != nil {
-			return nil, fmt.Errorf("read texts of %s: %w", speech, err)
-		}
-		all[speech] = texts
-	}
-	return all, nil
 }
 
 // page is what a template sees.
@@ -225,7 +192,7 @@ func (p *page) In(speech string) string {
 }
 
 // Languages are those of every page.
-func (p *page) Languages() []string { return languages[:] }
+func (p *page) Languages() []string { return kit.Languages() }
 
 // Said is a text of a document in the page's language, or in the document's own.
 func (p *page) Said(t text) said {

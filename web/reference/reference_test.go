@@ -17,6 +17,7 @@ import (
 
 	"github.com/sekisho/sekisho/internal/testkit"
 	"github.com/sekisho/sekisho/schemas"
+	"github.com/sekisho/sekisho/web/kit"
 	"github.com/sekisho/sekisho/web/kit/kittest"
 )
 
@@ -38,7 +39,7 @@ func squeezed(text string) string { return strings.Join(strings.Fields(text), ""
 // pages are all there are.
 func pages() []string {
 	var all []string
-	for _, speech := range languages {
+	for _, speech := range kit.Languages() {
 		all = append(all, Prefix+speech+"/")
 		for _, d := range documents {
 			all = append(all, Prefix+speech+"/"+d.name)
@@ -87,7 +88,7 @@ func TestEverythingOfTheDocumentsIsThere(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, speech := range languages {
+		for _, speech := range kit.Languages() {
 			t.Run(speech+"/"+d.name, func(t *testing.T) {
 				doc := kittest.Read(t, h, Prefix+speech+"/"+d.name)
 				page := placesOf(doc)
@@ -438,7 +439,7 @@ func TestWhatAReaderHasIsNotSentAgain(t *testing.T) {
 }
 
 func TestTheTextsAreThereInBothLanguagesAndAllAreUsed(t *testing.T) {
-	texts, err := readTexts()
+	texts, err := kit.ReadTexts(files)
 	if err != nil {
 		t.Fatal(err)
 	}

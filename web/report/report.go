@@ -14,7 +14,6 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"html/template"
@@ -24,9 +23,8 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/text/language"
-
 	"github.com/sekisho/sekisho/internal/httpx"
+	"github.com/sekisho/sekisho/web/kit"
 )
 
 // Prefix is the path that every page is below.
@@ -34,9 +32,6 @@ const Prefix = "/ui/"
 
 //go:embed messages templates style.css
 var files embed.FS
-
-// languages are those of every page.
-var languages = [...]string{"ja", "en"}
 
 // contentPolicy lets a page load its style sheet, and send its forms to itself. There is no script, and a script that
 // somebody slipped in would not run.
@@ -100,18 +95,10 @@ func Handler(ask Ask, options Options) (http.Handler, error) {
 
 // read loads the embedded files.
 func (d *desk) read() (err error) {
-	d.texts, d.pages = map[string]map[string]string{}, map[string]*template.Template{}
-	for _, language := range languages {
-		data, err := files.ReadFile("messages/" + language + ".json")
-		if err != nil {
-			return fmt.Errorf("read texts: %w", err)
-		}
-		texts := map[string]string{}
-		if err := json.Unmarshal(data, &texts); err != nil {
-			return fmt.Errorf("read texts of %s: %w", language, err)
-		}
-		d.texts[language] = texts
+	if d.texts, err = kit.ReadTexts(files); err != nil {
+		return err
 	}
+	d.pages = map[string]*template.Template{}
 	for _, name := range []string{"enter", "report", "missing"} {
 		if d.pages[name], err = template.New(name).Funcs(functions).ParseFS(files, "templates/layout.tmpl", "templates/parts.tmpl", "templates/"+name+".tmpl"); err != nil {
 			return fmt.Errorf("read page: %w", err)
@@ -135,7 +122,7 @@ func (d *desk) routes() http.Handler {
 	mux.HandleFunc("GET /ui", func(w http.ResponseWriter, r *http.Request) { enter(w, r, "ui/") })
 	mux.HandleFunc("GET "+Prefix+"{$}", func(w http.ResponseWriter, r *http.Request) { enter(w, r, "") })
 	mux.HandleFunc("GET "+Prefix+d.styleName, d.getStyle)
-	for _, language := range languages {
+	for _, language := range kit.Languages() {
 		with := func(serve func(*page, http.ResponseWriter) error) http.HandlerFunc {
 			return func(w http.ResponseWriter, r *http.Request) {
 				p := d.newPage(r, language)
@@ -152,7 +139,7 @@ func (d *desk) routes() http.Handler {
 		mux.HandleFunc("GET "+Prefix+language+"/", with(d.getNothing))
 	}
 	mux.HandleFunc("GET "+Prefix, func(w http.ResponseWriter, r *http.Request) {
-		p := d.newPage(r, preferred(r.Header.Get("Accept-Language")))
+		p := d.newPage(r, kit.Preferred(r.Header.Get("Accept-Language")))
 		w.Header().Set("Vary", "Accept-Language")
 		if err := d.getNothing(p, w); err != nil {
 			httpx.WriteProblem(w, err)
@@ -181,7 +168,7 @@ func guarded(next http.Handler) http.Handler {
 // enter sends a reader to the pages in the language that the browser asks for.
 func enter(w http.ResponseWriter, r *http.Request, below string) {
 	w.Header().Set("Vary", "Accept-Language")
-	redirect(w, http.StatusFound, below+preferred(r.Header.Get("Accept-Language"))+"/")
+	redirect(w, http.StatusFound, below+kit.Preferred(r.Header.Get("Accept-Language"))+"/")
 }
 
 // redirect goes to an address relative to the requested one, which http.Redirect would make absolute: a proxy may have
@@ -189,20 +176,6 @@ func enter(w http.ResponseWriter, r *http.Request, below string) {
 func redirect(w http.ResponseWriter, status int, to string) {
 	w.Header().Set("Location", to)
 	w.WriteHeader(status)
-}
-
-// known are the tags of languages, but the one for who asks for neither comes first.
-var known = language.NewMatcher([]language.Tag{language.English, language.Japanese})
-
-// preferred is the language that Accept-Language asks for: English where a browser asks for neither, Japanese where it
-// asks for nothing.
-func preferred(accept string) string {
-	if strings.TrimSpace(accept) == "" {
-		return languages[0]
-	}
-	tag, _ := language.MatchStrings(known, accept)
-	base, _ := tag.Base()
-	return base.String()
 }
 
 func (d *desk) getStyle(w http.ResponseWriter, r *http.Request) {

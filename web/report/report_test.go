@@ -16,6 +16,7 @@ import (
 
 	"github.com/sekisho/sekisho/internal/core"
 	"github.com/sekisho/sekisho/internal/testkit"
+	"github.com/sekisho/sekisho/web/kit"
 	"github.com/sekisho/sekisho/web/kit/kittest"
 	"github.com/sekisho/sekisho/web/report/stage"
 )
@@ -65,7 +66,7 @@ func address(language, query string) string {
 func TestEveryStateIsSoundInBothLanguages(t *testing.T) {
 	r := signedIn(t)
 	for name, query := range states {
-		for _, language := range languages {
+		for _, language := range kit.Languages() {
 			w := r.get(address(language, query))
 			if w.Header().Get("Content-Type") != "text/html; charset=utf-8" || w.Header().Get("Content-Language") != language {
 				t.Errorf("%s, %s: %v", name, language, w.Header())
@@ -81,7 +82,7 @@ func TestEveryStateIsSoundInBothLanguages(t *testing.T) {
 		}
 	}
 	r.post("/ui/en/sign-out", nil)
-	for _, language := range languages {
+	for _, language := range kit.Languages() {
 		if w := r.get("/ui/" + language + "/"); w.Code != http.StatusOK || len(faults(t, w.Body.String(), language)) > 0 {
 			t.Errorf("%d %v", w.Code, faults(t, w.Body.String(), language))
 		}
@@ -306,7 +307,7 @@ func TestPeriodsFollowTheSitesCalendar(t *testing.T) {
 func TestWhatPeopleSentIsText(t *testing.T) {
 	r := signedIn(t)
 	hostile := url.QueryEscape(stage.Hostile)
-	for _, language := range languages {
+	for _, language := range kit.Languages() {
 		for _, query := range []string{
 			"report=pages", "report=pages&d=path&o=is&v=" + hostile, "report=operation_adoption", "report=" + hostile, "site=" + hostile + "&report=pages",
 			"purpose=" + hostile + "&report=pages", "report=pages&segment=" + hostile, "report=funnel&p.step=" + hostile + "&p.step=" + hostile,
@@ -336,7 +337,7 @@ func TestEveryProblemIsSaidInBothLanguages(t *testing.T) {
 			body, _ := json.Marshal(problem{Status: code.Status(), Code: string(code), Field: "filter", Detail: "what the API says"})
 			return code.Status(), body
 		}
-		for _, language := range languages {
+		for _, language := range kit.Languages() {
 			w := r.report(language, "pages", "")
 			want, ok := texts(t)[language]["problem."+string(code)]
 			all := said(t, w)
@@ -425,7 +426,7 @@ func TestNoAnswerBreaksThePage(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.answers["/v1/reports/pages"] = func() (int, []byte) { return 200, body }
-		language := rapid.SampledFrom(languages[:]).Draw(t, "language")
+		language := rapid.SampledFrom(kit.Languages()).Draw(t, "language")
 		w := r.report(language, "pages", "&p.step=a&p.step=b")
 		if w.Code != http.StatusOK {
 			t.Fatalf("%d for %s", w.Code, body)

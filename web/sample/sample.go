@@ -24,13 +24,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/sekisho/sekisho/web/kit"
 )
 
 //go:embed art assets messages templates
 var files embed.FS
-
-// languages are the shop's, the first is its own.
-var languages = [...]string{"ja", "en"}
 
 // shop serves the pages. Nothing in it changes after it is built.
 type shop struct {
@@ -82,7 +81,7 @@ func contentPolicy(collector string) string {
 // read loads the embedded files.
 func (s *shop) read() error {
 	s.texts, s.pages, s.art, s.versions = map[string]Texts{}, map[string]*template.Template{}, map[string]template.HTML{}, map[string]string{}
-	for _, language := range languages {
+	for _, language := range kit.Languages() {
 		texts, err := ReadTexts(language)
 		if err != nil {
 			return err
@@ -123,7 +122,7 @@ func (s *shop) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.enter)
 	mux.HandleFunc("GET /assets/{name}", s.asset)
-	for _, language := range languages {
+	for _, language := range kit.Languages() {
 		get := func(at string, show func(*page) error) {
 			mux.HandleFunc("GET /"+language+at, func(w http.ResponseWriter, r *http.Request) { s.show(w, r, language, show) })
 		}

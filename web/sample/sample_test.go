@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/net/html"
 
+	"github.com/sekisho/sekisho/web/kit"
 	"github.com/sekisho/sekisho/web/kit/kittest"
 )
 
@@ -164,7 +165,7 @@ func TestEveryPageIsSoundInBothLanguages(t *testing.T) {
 		}
 	}
 	for _, path := range []string{"/", "/search", "/product/chasen", "/checkout", "/done", "/settings", "/about", "/journal", "/journal/road"} {
-		for _, language := range languages {
+		for _, language := range kit.Languages() {
 			if !paths[language][path] {
 				t.Errorf("no link leads to /%s%s", language, path)
 			}
@@ -276,7 +277,7 @@ func TestTheRootFollowsTheBrowsersLanguage(t *testing.T) {
 
 func TestWhatAVisitorTypesIsEscaped(t *testing.T) {
 	const hostile = `"><script>alert(1)</script><b x='`
-	for _, language := range languages {
+	for _, language := range kit.Languages() {
 		body := kittest.Get(Handler(collector, "shop"), "/"+language+"/search?q="+url.QueryEscape(hostile)+"&category="+url.QueryEscape(hostile)+"&cart="+url.QueryEscape(hostile)).Body.String()
 		if strings.Contains(body, "<script>alert") || strings.Contains(body, "<b x=") {
 			t.Error("the query is not escaped")
@@ -379,7 +380,7 @@ func order(h http.Handler, language, cart string) *httptest.ResponseRecorder {
 func TestAnOrderIsReportedOnceWithDecimalAmounts(t *testing.T) {
 	h := Handler(collector, "shop")
 	seen := map[string]bool{}
-	for _, language := range languages {
+	for _, language := range kit.Languages() {
 		w := order(h, language, "sencha-uji.2~chasen.1")
 		done := w.Header().Get("Location")
 		if w.Code != http.StatusSeeOther || !strings.HasPrefix(done, "/"+language+"/done?") {

@@ -12,6 +12,7 @@ import (
 	"github.com/sekisho/sekisho/internal/policy"
 	"github.com/sekisho/sekisho/internal/site"
 	"github.com/sekisho/sekisho/schemas"
+	"github.com/sekisho/sekisho/web/kit"
 )
 
 // hostile is what no text of a pack may do to a page.
@@ -99,7 +100,7 @@ func furnish(p pack) {
 func rename(p pack) {
 	evil := pack{"ja": "悪" + hostile, "en": "evil" + hostile}
 	p["title"] = evil
-	for _, language := range languages {
+	for _, language := range kit.Languages() {
 		p["notice"].(pack)[language].(pack)["reopen"] = hostile
 	}
 	for _, list := range []string{"purposes", "categories"} {

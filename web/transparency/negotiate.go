@@ -3,23 +3,7 @@ package transparency
 import (
 	"strconv"
 	"strings"
-
-	"golang.org/x/text/language"
 )
-
-// known are the tags of languages, but the one for who asks for neither comes first.
-var known = language.NewMatcher([]language.Tag{language.English, language.Japanese})
-
-// preferred is the language that Accept-Language asks for: English where a browser asks for neither, Japanese where it
-// asks for nothing.
-func preferred(accept string) string {
-	if strings.TrimSpace(accept) == "" {
-		return languages[0]
-	}
-	tag, _ := language.MatchStrings(known, accept)
-	base, _ := tag.Base()
-	return base.String()
-}
 
 // prefers is the media type of those on offer that Accept gives the highest weight (RFC 9110, 12.5.1); of equals, and
 // where it accepts none, the first.

@@ -15,6 +15,7 @@ import (
 	"github.com/sekisho/sekisho/internal/core"
 	"github.com/sekisho/sekisho/internal/policy"
 	"github.com/sekisho/sekisho/internal/site"
+	"github.com/sekisho/sekisho/web/kit"
 )
 
 // page is what a template sees.
@@ -142,7 +143,7 @@ func (p *page) Other() string {
 }
 
 // Languages are those of every page.
-func (p *page) Languages() []string { return languages[:] }
+func (p *page) Languages() []string { return kit.Languages() }
 
 // --- How things are said ----------------------------------------------------------------------------------------------
 

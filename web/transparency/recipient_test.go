@@ -18,6 +18,7 @@ import (
 	"github.com/sekisho/sekisho/internal/core"
 	"github.com/sekisho/sekisho/internal/policy"
 	"github.com/sekisho/sekisho/internal/site"
+	"github.com/sekisho/sekisho/web/kit"
 	"github.com/sekisho/sekisho/web/kit/kittest"
 	"github.com/sekisho/sekisho/web/sample"
 )
@@ -110,7 +111,7 @@ func TestNoRecipientAndNoHostOfABuiltinPackLacksAnItem(t *testing.T) {
 			t.Fatal(err)
 		}
 		h := Handler(policies, sites, pack.EffectiveFrom.UTC)
-		for _, language := range languages {
+		for _, language := range kit.Languages() {
 			for _, page := range []string{"", "transmission"} {
 				for _, lack := range lacking(kittest.Read(t, h, Prefix+"s/"+language+"/"+page), pack, language) {
 					t.Errorf("%s, %s %q: %s", pack.Version, language, page, lack)
@@ -151,7 +152,7 @@ func TestEveryItemOfARecipientIsVisible(t *testing.T) {
 		if !ok {
 			t.Fatal(c.version)
 		}
-		for _, language := range languages {
+		for _, language := range kit.Languages() {
 			for _, page := range []string{"", "transmission"} {
 				for _, lack := range lacking(kittest.Read(t, h, Prefix+c.target+"/"+language+"/"+page), pack, language) {
 					t.Errorf("%s/%s/%s: %s", c.target, language, page, lack)
@@ -224,7 +225,7 @@ func TestAPackWithoutAnItemDoesNotLoad(t *testing.T) {
 		}
 		return data
 	}
-	for _, language := range languages {
+	for _, language := range kit.Languages() {
 		for _, path := range [][]string{{"name"}, {"sent", "text"}, {"use", "operator"}, {"use", "recipient"}, {"opt_out", "text"}} {
 			for _, id := range []string{"own_collector", "chat_sdk", "authority"} {
 				if _, err := policy.Parse(without("recipients", id, append(path, language)...)); err == nil {

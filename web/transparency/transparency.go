@@ -22,6 +22,7 @@ import (
 	"github.com/sekisho/sekisho/internal/httpx"
 	"github.com/sekisho/sekisho/internal/policy"
 	"github.com/sekisho/sekisho/internal/site"
+	"github.com/sekisho/sekisho/web/kit"
 )
 
 // Prefix is the path that everything here is below.
@@ -29,9 +30,6 @@ const Prefix = "/privacy/"
 
 //go:embed messages templates style.css
 var files embed.FS
-
-// languages are those of every page.
-var languages = [...]string{"ja", "en"}
 
 // contentPolicy lets a page load its style sheet and nothing else.
 const contentPolicy = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -94,18 +92,10 @@ func Handler(policies *policy.Register, sites *site.Registry, now func() time.Ti
 
 // read loads the embedded files and writes the packs for machines.
 func (b *board) read() (err error) {
-	b.texts, b.pages, b.documents = map[string]map[string]string{}, map[string]*template.Template{}, map[*policy.Pack]document{}
-	for _, language := range languages {
-		data, err := files.ReadFile("messages/" + language + ".json")
-		if err != nil {
-			return fmt.Errorf("read texts: %w", err)
-		}
-		texts := map[string]string{}
-		if err := json.Unmarshal(data, &texts); err != nil {
-			return fmt.Errorf("read texts of %s: %w", language, err)
-		}
-		b.texts[language] = texts
+	if b.texts, err = kit.ReadTexts(files); err != nil {
+		return err
 	}
+	b.pages, b.documents = map[string]*template.Template{}, map[*policy.Pack]document{}
 	for _, name := range []string{"policy", "transmission", "versions", "missing"} {
 		if b.pages[name], err = template.ParseFS(files, "templates/layout.tmpl", "templates/parts.tmpl", "templates/"+name+".tmpl"); err != nil {
 			return fmt.Errorf("read page: %w", err)
@@ -149,7 +139,7 @@ func (b *board) routes() http.Handler {
 	mux.HandleFunc("GET "+of+"/policy.json", b.getDocument)
 	mux.HandleFunc("GET "+of+"/policy.jsonld", b.getDocument)
 	mux.HandleFunc("GET "+of+"/versions/{file}", b.getDocument)
-	for _, language := range languages {
+	for _, language := range kit.Languages() {
 		get := func(address string, build func(*page) bool) {
 			mux.HandleFunc("GET "+of+"/"+language+address, func(w http.ResponseWriter, r *http.Request) { b.show(w, r, language, build) })
 		}
@@ -183,7 +173,7 @@ func (b *board) enter(w http.ResponseWriter, r *http.Request, before, page strin
 		return
 	}
 	w.Header().Set("Vary", "Accept-Language")
-	redirect(w, before+preferred(r.Header.Get("Accept-Language"))+"/"+page)
+	redirect(w, before+kit.Preferred(r.Header.Get("Accept-Language"))+"/"+page)
 }
 
 func (b *board) toSlash(w http.ResponseWriter, r *http.Request, language string) {
@@ -207,7 +197,7 @@ func (b *board) show(w http.ResponseWriter, r *http.Request, language string, bu
 	h := w.Header()
 	if language == "" {
 		h.Add("Vary", "Accept-Language")
-		language = preferred(r.Header.Get("Accept-Language"))
+		language = kit.Preferred(r.Header.Get("Accept-Language"))
 	}
 	h.Add("Vary", "Accept")
 	p := &page{board: b, request: r, Language: language, Now: b.now()}

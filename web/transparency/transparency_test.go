@@ -20,6 +20,7 @@ import (
 	"github.com/sekisho/sekisho/internal/policy"
 	"github.com/sekisho/sekisho/internal/site"
 	"github.com/sekisho/sekisho/schemas"
+	"github.com/sekisho/sekisho/web/kit"
 	"github.com/sekisho/sekisho/web/kit/kittest"
 )
 
@@ -91,7 +92,7 @@ var every = map[string][]string{
 func TestEveryPageIsPlainAndSound(t *testing.T) {
 	h, say := handler(t), texts(t)
 	for id, pages := range every {
-		for _, language := range languages {
+		for _, language := range kit.Languages() {
 			for _, page := range pages {
 				target := Prefix + id + "/" + language + "/" + page
 				w := kittest.Get(h, target)
@@ -122,7 +123,7 @@ func TestEveryLinkLeadsSomewhere(t *testing.T) {
 		docs := map[string]*html.Node{}
 		var queue []string
 		for id, pages := range every {
-			for _, language := range languages {
+			for _, language := range kit.Languages() {
 				queue = append(queue, path+Prefix+id+"/"+language+"/"+pages[0], path+Prefix+id+"/"+language+"/nothing")
 			}
 		}
@@ -172,7 +173,7 @@ func TestEveryLinkLeadsSomewhere(t *testing.T) {
 		}
 		for id, pages := range every { // the languages and the versions lead to every page
 			for _, page := range pages {
-				for _, language := range languages {
+				for _, language := range kit.Languages() {
 					if docs[path+Prefix+id+"/"+language+"/"+page] == nil {
 						t.Errorf("nothing leads to %s/%s/%s", id, language, page)
 					}
@@ -200,7 +201,7 @@ func TestThePolicySaysEverythingThePackSays(t *testing.T) {
 	policies, sites := furnished(t)
 	for id, pages := range every {
 		s, _ := sites.Get(id)
-		for _, language := range languages {
+		for _, language := range kit.Languages() {
 			for _, page := range pages {
 				date, ok := strings.CutPrefix(page, "versions/")
 				if !ok {
@@ -294,7 +295,7 @@ func TestRetentionIsSaidInDaysAndInWords(t *testing.T) {
 func TestAPurposeStandsWhereItsBasisPutsIt(t *testing.T) {
 	h, say := handler(t), texts(t)
 	for target, want := range map[string]string{"guild": "opt_out", "laden": "consent", "server": "consent", "elsewhere": "none"} {
-		for _, language := range languages {
+		for _, language := range kit.Languages() {
 			doc := kittest.Read(t, h, Prefix+target+"/"+language+"/")
 			heading := ""
 			for n := range kittest.ByID(doc, "purposes").Descendants() {
@@ -488,7 +489,7 @@ func TestAProcessorThatHasExpiredIsSaidToGetNothing(t *testing.T) {
 
 func TestWhatAPackSaysIsText(t *testing.T) {
 	h := handler(t)
-	for _, language := range languages {
+	for _, language := range kit.Languages() {
 		for _, page := range every["evil"] {
 			body := kittest.Get(h, Prefix+"evil/"+language+"/"+page).Body.String()
 			if strings.Contains(body, "<script") || strings.Contains(body, "<b onclick") {

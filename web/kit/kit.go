@@ -1,0 +1,45 @@
+// Package kit is what the house's pages are made of alike. What their tests ask of each of them is in kittest.
+package kit
+
+import (
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"golang.org/x/text/language"
+)
+
+// Languages are those of every page. The first is for who asks for none.
+func Languages() []string { return []string{"ja", "en"} }
+
+// known are the tags of languages, but the one for who asks for neither comes first.
+var known = language.NewMatcher([]language.Tag{language.English, language.Japanese})
+
+// Preferred is the language that Accept-Language asks for: English where a browser asks for neither, Japanese where it
+// asks for nothing.
+func Preferred(accept string) string {
+	if strings.TrimSpace(accept) == "" {
+		return Languages()[0]
+	}
+	tag, _ := language.MatchStrings(known, accept)
+	base, _ := tag.Base()
+	return base.String()
+}
+
+// ReadTexts reads the texts of a page in every language, by their keys, from messages/<language>.json.
+func ReadTexts(files fs.FS) (map[string]map[string]string, error) {
+	all := map[string]map[string]string{}
+	for _, language := range Languages() {
+		data, err := fs.ReadFile(files, "messages/"+language+".json")
+		if err != nil {
+			return nil, fmt.Errorf("read texts: %w", err)
+		}
+		texts := map[string]string{}
+		if err := json.Unmarshal(data, &texts); err != nil {
+			return nil, fmt.Errorf("read texts of %s: %w", language, err)
+		}
+		all[language] = texts
+	}
+	return all, nil
+}
