@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -13,6 +12,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/sekisho/sekisho/internal/gate"
 	"github.com/sekisho/sekisho/internal/kafka"
 	"github.com/sekisho/sekisho/internal/pseudonym"
 	"github.com/sekisho/sekisho/internal/pseudonym/open"
@@ -83,14 +83,10 @@ func consented(at time.Time, who *sekishov1.Identity, granted, withdrawn []strin
 // visible counts the rows that the gate of the query service lets through.
 func (h *house) visible(where string) uint64 {
 	h.t.Helper()
-	gate, err := os.ReadFile("../query/sql/gate.sql")
-	if err != nil {
-		h.t.Fatal(err)
-	}
 	sql := strings.NewReplacer(
-		"/*columns*/", "e.visitor_id, e.account_id, e.device_key, e.time,", "{site:String}", "'shop'", "{bit:UInt8}", "10", "{from:Int64}", "0",
-		"{policy:String}", "'default/'", "{to:Int64}", fmt.Sprint(time.Now().Add(time.Hour).UnixMilli()),
-	).Replace(string(gate))
+		"{site:String}", "'shop'", "{bit:UInt8}", "10", "{policy:String}", "'default/'", "{time_zone:String}", "'Asia/Tokyo'",
+		"{from:Int64}", "0", "{to:Int64}", fmt.Sprint(time.Now().Add(time.Hour).UnixMilli()),
+	).Replace(gate.Gate([]string{"visitor_id", "account_id", "device_key", "time"}))
 	return h.count("WITH " + sql + " SELECT count() FROM gate WHERE left_out = '' AND " + where)
 }
 

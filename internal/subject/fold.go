@@ -126,7 +126,7 @@ func (d due) purposes(ctx context.Context, db Store) (masked, error) {
 	return m, err
 }
 
-// reaches is the condition that a mask of a purpose reaches a row, the same as in query/sql/gate.sql: by any identity of
+// reaches is the condition that a mask of a purpose reaches a row, the same as in internal/gate: by any identity of
 // the row, up to the latest denial. A change of rows cannot join, so the masks are looked up in two constant arrays, which
 // a first entry that fits nothing keeps from being empty. The site goes into the key.
 func (d due) reaches(p core.Purpose, erase bool) string {

@@ -17,6 +17,7 @@ import (
 	"github.com/sekisho/sekisho/internal/clickhouse"
 	"github.com/sekisho/sekisho/internal/core"
 	"github.com/sekisho/sekisho/internal/evidence"
+	"github.com/sekisho/sekisho/internal/gate"
 	"github.com/sekisho/sekisho/internal/kafka"
 	"github.com/sekisho/sekisho/internal/ledger"
 	"github.com/sekisho/sekisho/internal/subject"
@@ -111,31 +112,20 @@ func store(t testing.TB, db subject.Store, events []event, masks []mask) {
 	}
 }
 
-func gate(t testing.TB) string {
-	t.Helper()
-	text, err := os.ReadFile("../../query/sql/gate.sql")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
-}
-
 // visible are the ids of the rows that the gate of the query service lets through.
 func visible(t testing.TB, db subject.Store, site string, purpose uint8) (ids []uint64) {
 	t.Helper()
-	sql := strings.NewReplacer("/*columns*/", "e.event_id AS event_id,", "{policy:String}", "'default/'").Replace(gate(t))
-	err := db.Select(t.Context(), "WITH "+sql+" SELECT event_id FROM gate WHERE left_out = '' ORDER BY event_id", map[string]string{
-		"site": site, "bit": fmt.Sprint(purpose), "from": "0", "to": fmt.Sprint(now.Add(24 * time.Hour).UnixMilli()),
-	}, clickhouse.Limits{}, func(rows clickhouse.Rows) error {
-		for rows.Next() {
-			var id uint64
-			if err := rows.Scan(&id); err != nil {
-				return err
+	err := db.Select(t.Context(), "WITH "+gate.Gate([]string{"event_id"})+" SELECT event_id FROM gate WHERE left_out = '' ORDER BY event_id",
+		gate.Params(site, "default", purpose, time.Unix(0, 0), now.Add(24*time.Hour), time.UTC), clickhouse.Limits{}, func(rows clickhouse.Rows) error {
+			for rows.Next() {
+				var id uint64
+				if err := rows.Scan(&id); err != nil {
+					return err
+				}
+				ids = append(ids, id)
 			}
-			ids = append(ids, id)
-		}
-		return nil
-	})
+			return nil
+		})
 	if err != nil {
 		t.Fatal(err)
 	}
