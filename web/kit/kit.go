@@ -2,6 +2,7 @@
 package kit
 
 import (
+	_ "embed"
 	"encoding/json"
 	"fmt"
 	"io/fs"
@@ -9,6 +10,12 @@ import (
 
 	"golang.org/x/text/language"
 )
+
+//go:embed base.css
+var base string
+
+// Style is the style sheet of a page: what all of them stand on, and then its own.
+func Style(own []byte) []byte { return append([]byte(base), own...) }
 
 // Languages are those of every page. The first is for who asks for none.
 func Languages() []string { return []string{"ja", "en"} }
@@ -23,8 +30,8 @@ func Preferred(accept string) string {
 		return Languages()[0]
 	}
 	tag, _ := language.MatchStrings(known, accept)
-	base, _ := tag.Base()
-	return base.String()
+	spoken, _ := tag.Base()
+	return spoken.String()
 }
 
 // ReadTexts reads the texts of a page in every language, by their keys, from messages/<language>.json.

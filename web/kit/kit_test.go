@@ -32,3 +32,15 @@ func TestTextsAreReadInEveryLanguageOrNotAtAll(t *testing.T) {
 		t.Error("a language is missing, and nobody is told")
 	}
 }
+
+func TestAPagesOwnStyleHasTheLastWord(t *testing.T) {
+	own := []byte("a { color: red; }")
+	if style := string(Style(own)); !strings.HasPrefix(style, base) || !strings.HasSuffix(style, "}\n"+string(own)) || string(Style(nil)) != base {
+		t.Error(style)
+	}
+	for _, outside := range []string{"@import", "url(", "http:", "https:"} {
+		if strings.Contains(base, outside) {
+			t.Errorf("the style holds %s", outside)
+		}
+	}
+}

@@ -52,10 +52,11 @@ func Handler() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	style, err := files.ReadFile("style.css")
+	own, err := files.ReadFile("style.css")
 	if err != nil {
 		return nil, fmt.Errorf("read style: %w", err)
 	}
+	style := kit.Style(own)
 	styleName := "style." + digest(style)[:12] + ".css"
 	read := make([]*document, len(documents))
 	mux := http.NewServeMux()

@@ -395,7 +395,7 @@ func TestEveryLinkLeadsSomewhere(t *testing.T) {
 				}
 				if !followed[to.Path] {
 					followed[to.Path] = true
-					if w := kittest.Get(h, to.Path); w.Code != http.StatusOK {
+					if w := kittest.Get(h, to.Path); w.Code != http.StatusOK || strings.HasSuffix(to.Path, ".css") && !strings.HasPrefix(w.Body.String(), string(kit.Style(nil))) {
 						t.Errorf("%s leads to %s: %d", target, to, w.Code)
 					}
 				}
@@ -530,7 +530,7 @@ func TestEveryTextIsReadableInLightAndDark(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	colours, grounds := kittest.ReadColours(style), []string{"paper", "sheet", "wash"}
+	colours, grounds := kittest.ReadColours(kit.Style(style)), []string{"paper", "sheet", "wash"}
 	for _, ink := range []string{"ink", "soft", "indigo", "must", "focus"} {
 		for _, fault := range colours.Faults(kittest.Pair{Front: ink, Least: 4.5, Back: grounds}) {
 			t.Error(fault)

@@ -104,9 +104,11 @@ func (d *desk) read() (err error) {
 			return fmt.Errorf("read page: %w", err)
 		}
 	}
-	if d.style, err = files.ReadFile("style.css"); err != nil {
+	own, err := files.ReadFile("style.css")
+	if err != nil {
 		return fmt.Errorf("read style: %w", err)
 	}
+	d.style = kit.Style(own)
 	sum := sha256.Sum256(d.style)
 	d.styleName = "style." + hex.EncodeToString(sum[:6]) + ".css"
 	return nil

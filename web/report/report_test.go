@@ -660,7 +660,8 @@ func TestEveryAnswerForbidsScriptsAndStaysWithItsReader(t *testing.T) {
 	for _, n := range kittest.Elements(doc, "link") {
 		if kittest.Attr(n, "rel") == "stylesheet" {
 			w := r.get("/ui/" + strings.TrimPrefix(kittest.Attr(n, "href"), "../"))
-			if w.Code != http.StatusOK || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/css") || !strings.Contains(w.Header().Get("Cache-Control"), "immutable") {
+			if w.Code != http.StatusOK || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/css") || !strings.Contains(w.Header().Get("Cache-Control"), "immutable") ||
+				!strings.HasPrefix(w.Body.String(), string(kit.Style(nil))) {
 				t.Errorf("%d %v", w.Code, w.Header())
 			}
 		}
@@ -766,12 +767,13 @@ func TestColoursHaveEnoughContrast(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, fault := range kittest.ReadColours(css).Faults(
+	for _, fault := range kittest.ReadColours(kit.Style(css)).Faults(
 		kittest.Pair{Front: "ink", Least: 4.5, Back: []string{"paper", "sheet", "note", "shade-a", "shade-b", "shade-c", "shade-d", "shade-e"}},
 		kittest.Pair{Front: "soft", Least: 4.5, Back: []string{"paper", "sheet"}},
 		kittest.Pair{Front: "matcha", Least: 4.5, Back: []string{"paper", "sheet", "note"}},
 		kittest.Pair{Front: "on-matcha", Least: 4.5, Back: []string{"matcha"}},
 		kittest.Pair{Front: "vermilion", Least: 3, Back: []string{"paper", "sheet", "note"}},
+		kittest.Pair{Front: "focus", Least: 3, Back: []string{"paper", "sheet", "note"}},
 		kittest.Pair{Front: "matcha", Least: 3, Back: []string{"rail"}},
 		kittest.Pair{Front: "control", Least: 3, Back: []string{"sheet", "paper"}},
 	) {
@@ -790,7 +792,7 @@ func TestTheStyleShowsEveryControlWithItsReports(t *testing.T) {
 		}
 	}
 	for _, outside := range []string{"@import", "url(", "http:", "https:"} {
-		if strings.Contains(string(css), outside) {
+		if strings.Contains(string(kit.Style(css)), outside) {
 			t.Errorf("the style holds %s", outside)
 		}
 	}

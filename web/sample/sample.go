@@ -19,11 +19,11 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
-	"path"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/sekisho/sekisho/web/kit"
 )
@@ -40,6 +40,7 @@ type shop struct {
 	texts     map[string]Texts
 	pages     map[string]*template.Template
 	art       map[string]template.HTML
+	assets    map[string][]byte
 	versions  map[string]string // asset -> hash of its content
 }
 
@@ -80,7 +81,8 @@ func contentPolicy(collector string) string {
 
 // read loads the embedded files.
 func (s *shop) read() error {
-	s.texts, s.pages, s.art, s.versions = map[string]Texts{}, map[string]*template.Template{}, map[string]template.HTML{}, map[string]string{}
+	s.texts, s.pages, s.art = map[string]Texts{}, map[string]*template.Template{}, map[string]template.HTML{}
+	s.assets, s.versions = map[string][]byte{}, map[string]string{}
 	for _, language := range kit.Languages() {
 		texts, err := ReadTexts(language)
 		if err != nil {
@@ -111,7 +113,11 @@ func (s *shop) read() error {
 		if err != nil {
 			return err
 		}
+		if a.Name() == "shop.css" {
+			content = kit.Style(content)
+		}
 		sum := sha256.Sum256(content)
+		s.assets[a.Name()] = content
 		s.versions[a.Name()] = hex.EncodeToString(sum[:6])
 	}
 	return nil
@@ -205,7 +211,7 @@ func (s *shop) asset(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Query().Get("v") == version {
 		h.Set("Cache-Control", "public, max-age=31536000, immutable")
 	}
-	http.ServeFileFS(w, r, files, path.Join("assets", name))
+	http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(s.assets[name]))
 }
 
 // show builds a page and sends it whole, or an error and nothing of it.

@@ -464,7 +464,8 @@ func TestAssetsAreKeptForGoodByTheirVersion(t *testing.T) {
 	h := Handler(collector, "shop")
 	path := regexp.MustCompile(`/assets/shop\.css\?v=[0-9a-f]+`).FindString(kittest.Get(h, "/en/").Body.String())
 	w := kittest.Get(h, path)
-	if w.Code != http.StatusOK || !strings.Contains(w.Header().Get("Cache-Control"), "immutable") || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/css") {
+	if w.Code != http.StatusOK || !strings.Contains(w.Header().Get("Cache-Control"), "immutable") || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/css") ||
+		!strings.HasPrefix(w.Body.String(), string(kit.Style(nil))) {
 		t.Errorf("%d %v", w.Code, w.Header())
 	}
 	if w := kittest.Get(h, "/assets/shop.css?v=old"); w.Header().Get("Cache-Control") != "no-cache" {
@@ -490,11 +491,12 @@ func TestColoursHaveEnoughContrast(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, fault := range kittest.ReadColours(css).Faults(
+	for _, fault := range kittest.ReadColours(kit.Style(css)).Faults(
 		kittest.Pair{Front: "ink", Least: 4.5, Back: []string{"paper", "sheet", "note", "tea", "teaware", "sheets", "brushes"}},
 		kittest.Pair{Front: "soft", Least: 4.5, Back: []string{"paper", "sheet", "note"}},
 		kittest.Pair{Front: "matcha", Least: 4.5, Back: []string{"paper", "sheet", "note"}},
 		kittest.Pair{Front: "vermilion", Least: 4.5, Back: []string{"paper", "sheet", "note"}},
+		kittest.Pair{Front: "focus", Least: 4.5, Back: []string{"paper", "sheet", "note"}},
 		kittest.Pair{Front: "on-matcha", Least: 4.5, Back: []string{"matcha"}},
 		kittest.Pair{Front: "control", Least: 3, Back: []string{"paper", "sheet", "note"}},
 	) {

@@ -282,7 +282,7 @@ func TestTheWebPartsTalkToNobodyUnregistered(t *testing.T) {
 		return true
 	}
 	seen, read := map[string]bool{}, 0
-	for _, part := range []string{"tracker", "consent", "sample", "built", "transparency"} {
+	for _, part := range []string{"tracker", "consent", "sample", "built", "transparency", "kit"} {
 		err := filepath.WalkDir(filepath.Join("..", part), func(path string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() || strings.HasSuffix(path, "_test.go") {
 				return err

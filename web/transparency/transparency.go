@@ -101,9 +101,11 @@ func (b *board) read() (err error) {
 			return fmt.Errorf("read page: %w", err)
 		}
 	}
-	if b.style, err = files.ReadFile("style.css"); err != nil {
+	own, err := files.ReadFile("style.css")
+	if err != nil {
 		return fmt.Errorf("read style: %w", err)
 	}
+	b.style = kit.Style(own)
 	b.styleName = "style." + digest(b.style)[:12] + ".css"
 	for _, pack := range b.policies.All() {
 		var d document

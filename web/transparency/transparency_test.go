@@ -578,7 +578,8 @@ func TestWhatIsKnownAlreadyIsNotSentAgain(t *testing.T) {
 	}
 	w := kittest.Get(h, style)
 	sum := sha256.Sum256(w.Body.Bytes())
-	if !strings.Contains(w.Header().Get("Cache-Control"), "immutable") || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/css") || !strings.Contains(style, hex.EncodeToString(sum[:6])) {
+	if !strings.Contains(w.Header().Get("Cache-Control"), "immutable") || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/css") || !strings.Contains(style, hex.EncodeToString(sum[:6])) ||
+		!strings.HasPrefix(w.Body.String(), string(kit.Style(nil))) {
 		t.Errorf("%s: %v", style, w.Header())
 	}
 }
@@ -763,7 +764,7 @@ func TestColoursHaveEnoughContrast(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, fault := range kittest.ReadColours(css).Faults(
+	for _, fault := range kittest.ReadColours(kit.Style(css)).Faults(
 		kittest.Pair{Front: "ink", Least: 4.5, Back: []string{"paper", "sheet", "wash", "note"}},
 		kittest.Pair{Front: "soft", Least: 4.5, Back: []string{"paper", "sheet"}},
 		kittest.Pair{Front: "indigo", Least: 4.5, Back: []string{"paper", "sheet", "note"}},
