@@ -2,6 +2,7 @@ package format
 
 import (
 	"mime"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -99,10 +100,7 @@ func quality(value string) float64 {
 }
 
 // spoken are the languages of the labels.
-var (
-	spoken  = []Language{Japanese, English}
-	matcher = language.NewMatcher([]language.Tag{language.Japanese, language.English})
-)
+var spoken = []Language{Japanese, English}
 
 // Preferred is the language of the labels that Accept-Language asks for; Names where it asks for neither, or for
 // anything.
@@ -111,18 +109,11 @@ func Preferred(acceptLanguage string) Language {
 	if err != nil {
 		return Names
 	}
-	var asked []language.Tag
-	for i, tag := range tags {
-		if base, confidence := tag.Base(); weights[i] > 0 && confidence != language.No && base.String() != "mul" {
-			asked = append(asked, tag)
+	for i, tag := range tags { // by preference
+		// Not the nearest match of all: who reads British English first and Japanese second gets English.
+		if base, _ := tag.Base(); weights[i] > 0 && slices.Contains(spoken, Language(base.String())) {
+			return Language(base.String())
 		}
 	}
-	if len(asked) == 0 {
-		return Names
-	}
-	_, i, confidence := matcher.Match(asked...)
-	if confidence == language.No {
-		return Names
-	}
-	return spoken[i]
+	return Names
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"golang.org/x/text/language"
@@ -20,18 +21,23 @@ func Style(own []byte) []byte { return append([]byte(base), own...) }
 // Languages are those of every page. The first is for who asks for none.
 func Languages() []string { return []string{"ja", "en"} }
 
-// known are the tags of languages, but the one for who asks for neither comes first.
-var known = language.NewMatcher([]language.Tag{language.English, language.Japanese})
-
 // Preferred is the language that Accept-Language asks for: English where a browser asks for neither, Japanese where it
 // asks for nothing.
 func Preferred(accept string) string {
 	if strings.TrimSpace(accept) == "" {
 		return Languages()[0]
 	}
-	tag, _ := language.MatchStrings(known, accept)
-	spoken, _ := tag.Base()
-	return spoken.String()
+	asked, weights, err := language.ParseAcceptLanguage(accept) // by preference
+	if err != nil {
+		return "en"
+	}
+	for i, tag := range asked {
+		// Not the nearest match of all: who reads British English first and Japanese second gets English.
+		if spoken, _ := tag.Base(); weights[i] > 0 && slices.Contains(Languages(), spoken.String()) {
+			return spoken.String()
+		}
+	}
+	return "en"
 }
 
 // ReadTexts reads the texts of a page in every language, by their keys, from messages/<language>.json.

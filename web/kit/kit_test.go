@@ -9,7 +9,7 @@ import (
 func TestTheLanguageIsTheOneAskedFor(t *testing.T) {
 	for accept, want := range map[string]string{
 		"": "ja", " ": "ja", "ja": "ja", "ja-JP,en;q=0.5": "ja", "en": "en", "EN-us": "en", "en-GB,en;q=0.9,ja;q=0.8": "en", "en;q=0.4,ja;q=0.5": "ja",
-		"fr": "en", "fr,ja;q=0.5": "ja", "ja;q=0, en;q=0.1": "en", "*": "en", "nonsense;;": "en",
+		"en-GB,ja,en": "en", "ja-JP,en-GB,en": "ja", "fr": "en", "fr,ja;q=0.5": "ja", "ja;q=0, en;q=0.1": "en", "*": "en", "nonsense;;": "en",
 	} {
 		if got := Preferred(accept); got != want {
 			t.Errorf("%q: %s, want %s", accept, got, want)
