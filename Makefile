@@ -50,7 +50,7 @@ check: web/built/version ## Format, vet, lint, web checks, generated files up to
 .PHONY: test
 test: setup build ## Every test: race detector, both brokers, ClickHouse, a real browser
 	$(GO) test -race -run '^$$' ./... >/dev/null
-	$(GO) test -race -p 1 -timeout 20m ./...
+	$(GO) test -race -p 1 -timeout 30m ./...
 	cd web && npm test
 
 .PHONY: setup
