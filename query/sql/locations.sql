@@ -2,7 +2,7 @@ SELECT
     country,
     region,
     {{people "1"}},
-    uniqExactIf((session_id, day), session_id != 0) AS sessions,
+    {{sessions}} AS sessions,
     countIf(type = 'page_view') AS page_views
 FROM permitted
 GROUP BY country, region

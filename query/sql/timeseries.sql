@@ -5,7 +5,7 @@ SELECT
         {interval:String} = 'month', toDateTime(toStartOfMonth(time, {time_zone:String}), {time_zone:String}),
         toStartOfDay(time, {time_zone:String}))) AS start,
     {{people "1"}},
-    uniqExactIf((session_id, day), session_id != 0) AS sessions,
+    {{sessions}} AS sessions,
     countIf(type = 'page_view') AS page_views
 FROM permitted
 GROUP BY start

@@ -11,7 +11,7 @@ FROM
     (
         SELECT
             subject, daily, min(day) AS first_day,
-            [('days', uniqExact(day)), ('sessions', uniqExactIf((session_id, day), session_id != 0))] AS both
+            [('days', uniqExact(day)), ('sessions', {{sessions}})] AS both
         FROM permitted
         WHERE subject != 0 AND NOT daily
         GROUP BY subject, daily
